@@ -1,0 +1,103 @@
+# failoverd. `make demo` and `make check` install what they need; `make help` lists the rest.
+
+CC ?= gcc
+PREFIX ?= /usr/local
+BUILD ?= build
+V ?= 0
+Q := $(if $(filter 1,$(V)),,@)
+
+LIBS_daemon      := libevent_core libevent_extra libsystemd jansson
+LIBS_netlink     := libmnl
+LIBS_conf        := libconfuse
+LIBS_postgres    := libpq jansson libevent_core
+LIBS_failoverctl := libcurl jansson libconfuse
+PKG_CONFIG_LIBS  := $(sort $(LIBS_daemon) $(LIBS_netlink) $(LIBS_conf) $(LIBS_postgres) $(LIBS_failoverctl))
+
+WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla
+SANITIZERS := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+SANITIZE := $(if $(SAN),$(SANITIZERS))
+CFLAGS   ?= -O2 -g
+override CFLAGS += -std=c17 -D_GNU_SOURCE -I. $(WARNINGS) $(if $(WERROR),-Werror) $(SANITIZE)
+pkg_cflags = $(shell pkg-config --cflags $(1) 2>/dev/null)
+pkg_libs   = $(shell pkg-config --libs $(1) 2>/dev/null)
+override CFLAGS += -isystem /usr/include/postgresql
+
+# A room is a folder; it becomes an archive. Programs are made of archives, innermost last.
+ROOM_base        := election/base
+ROOM_raft        := election/raft
+ROOM_store       := election/store
+ROOM_failover    := election/failover
+ROOM_node        := election
+ROOM_netlink     := netlink
+ROOM_conf        := conf
+ROOM_actions     := actions
+ROOM_postgres    := actions/postgres
+ROOM_daemon      := daemon
+ROOM_failoverctl := daemon/failoverctl
+ROOM_sim         := tests/sim
+ROOM_testlib     := tests/lib
+ROOMS := base raft store failover node netlink conf actions postgres daemon failoverctl sim testlib
+
+NEEDS_base        := base
+NEEDS_raft        := raft base
+NEEDS_store       := store base
+NEEDS_failover    := failover base
+NEEDS_node        := node raft store failover base
+NEEDS_netlink     := netlink base
+NEEDS_conf        := conf base
+NEEDS_actions     := actions netlink base
+NEEDS_postgres    := postgres actions netlink base
+NEEDS_daemon      := daemon actions conf netlink $(NEEDS_node)
+NEEDS_failoverctl := failoverctl conf base
+NEEDS_sim         := sim $(NEEDS_node)
+
+archive = $(BUILD)/lib$(1).a
+archives = $(foreach room,$(1),$(call archive,$(room)))
+
+PROGRAMS := failoverd failoverctl failoverd-postgres
+MAIN_failoverd          := daemon
+MAIN_failoverctl        := failoverctl
+MAIN_failoverd-postgres := postgres
+LINK_failoverd          := $(LIBS_daemon) $(LIBS_netlink) $(LIBS_conf)
+LINK_failoverctl        := $(LIBS_failoverctl)
+LINK_failoverd-postgres := $(LIBS_postgres) $(LIBS_netlink)
+
+UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test-*.c))
+
+.PHONY: all check demo deps clean help install unit scenarios sim lint e2e mutants bench
+all: $(addprefix $(BUILD)/,$(PROGRAMS))
+
+define room_rules
+SOURCES_$(1) := $$(filter-out %/main.c,$$(wildcard $(ROOM_$(1))/*.c))
+$(BUILD)/lib$(1).a: $$(patsubst %.c,$(BUILD)/%.o,$$(SOURCES_$(1)))
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach room,$(ROOMS),$(eval $(call room_rules,$(room))))
+
+define program_rules
+$(BUILD)/$(1): $(BUILD)/$(ROOM_$(MAIN_$(1)))/main.o $(call archives,$(NEEDS_$(MAIN_$(1))))
+	@echo "  LD   $$@"
+	$$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $$@ $$^ $$(call pkg_libs,$(LINK_$(1)))
+endef
+$(foreach program,$(PROGRAMS),$(eval $(call program_rules,$(program))))
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC   $<"
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# tests/unit/test-ROOM-*.c is linked with what ROOM needs.
+.SECONDEXPANSION:
+$(BUILD)/unit/test-%: $(BUILD)/tests/unit/test-%.o $$(call archives,testlib $$(NEEDS_$$(firstword $$(subst -, ,$$*))))
+	@mkdir -p $(@D)
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,cmocka $(PKG_CONFIG_LIBS)) -lpthread
+
+clean:
+	rm -rf $(BUILD)
+
+# Objects are kept: they are prerequisites of archives and programs.
+.SECONDARY:
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
