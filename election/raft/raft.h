@@ -1,0 +1,233 @@
+/*
+ * The consensus core: Raft (Ongaro and Ousterhout 2014) with pre-vote, check-quorum, leadership
+ * transfer and read index, as a pure state machine. This room keeps one member's term, vote and
+ * log in memory and answers each event with a list of effects; it knows no clock, file or socket.
+ * It may include election/base only.
+ *
+ * What must be durable before a message leaves, the core itself holds back until
+ * RAFT_EVENT_PERSISTED says that it is: whoever carries out the effects may send at once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "election/base/buffer.h"
+#include "election/base/names.h"
+#include "election/base/time.h"
+
+enum {
+        RAFT_ENTRY_BYTES_MAX = 1 << 20, /* bytes of one command */
+        RAFT_APPEND_BYTES_MAX =
+                256 * 1024, /* bytes of the entries in one append, unless it is one entry */
+        RAFT_APPEND_ENTRIES_MAX = 256, /* entries in one append */
+        RAFT_IN_FLIGHT_MAX = 64, /* appends sent to a member and not answered */
+        RAFT_UNCOMMITTED_BYTES_MAX = 16 << 20, /* beyond it, a leader refuses proposals */
+        RAFT_READS_MAX = 1024, /* reads that wait for a quorum */
+};
+
+enum raft_entry_type {
+        RAFT_ENTRY_NOOP, /* the first entry of a leader's term */
+        RAFT_ENTRY_COMMAND, /* for the state machine */
+        RAFT_ENTRY_MEMBERS, /* a configuration; refused until membership can change */
+};
+
+struct raft_entry {
+        uint64_t index;
+        uint64_t term;
+        enum raft_entry_type type;
+        const uint8_t *bytes;
+        size_t n;
+};
+
+enum raft_role {
+        RAFT_FOLLOWER,
+        RAFT_PRE_CANDIDATE,
+        RAFT_CANDIDATE,
+        RAFT_LEADER,
+};
+
+struct raft_members {
+        node_id voters[MEMBERS_MAX];
+        unsigned n_voters;
+};
+
+enum raft_message_type {
+        RAFT_PRE_VOTE, /* would you vote for me in @term? */
+        RAFT_PRE_VOTE_REPLY, /* granted: @term as asked; rejected: the responder's own */
+        RAFT_VOTE,
+        RAFT_VOTE_REPLY,
+        RAFT_APPEND, /* entries, or none: a heartbeat */
+        RAFT_APPEND_REPLY,
+        RAFT_TIMEOUT_NOW, /* leadership transfer: campaign at once */
+};
+
+/* Entries are borrowed: they belong to the log, or to the buffer that was decoded. */
+struct raft_message {
+        enum raft_message_type type;
+        node_id from;
+        node_id to;
+        uint64_t term;
+        uint64_t log_index; /* APPEND: before the entries; VOTE, PRE_VOTE, TIMEOUT_NOW: the last;
+                             * APPEND_REPLY: match when granted, what was rejected otherwise */
+        uint64_t log_term; /* of log_index; not in APPEND_REPLY */
+        uint64_t commit; /* APPEND */
+        uint64_t round; /* APPEND: number of the leader's heartbeat round; echoed by the reply */
+        uint64_t hint_index; /* APPEND_REPLY when rejected: the largest index that may match, */
+        uint64_t hint_term; /* and its term */
+        bool granted; /* the replies */
+        bool transfer; /* VOTE: by order of the leader, stickiness does not count */
+        const struct raft_entry *entries;
+        size_t n_entries;
+};
+
+enum raft_event_type {
+        RAFT_EVENT_TIMEOUT, /* raft_deadline() has come; also when none other happened */
+        RAFT_EVENT_RECEIVED, /* @message */
+        RAFT_EVENT_PERSISTED, /* all up to @generation survives a crash */
+        RAFT_EVENT_PROPOSE, /* append @commands, leader only */
+        RAFT_EVENT_READ, /* when is a read of now served? @context names it, leader only */
+        RAFT_EVENT_TRANSFER, /* hand leadership to @target, leader only */
+        RAFT_EVENT_SUSPECT, /* a hint that @target, the leader, is gone: pre-vote at once */
+};
+
+/* Something that happened to a raft member. The caller owns what pointers point to. */
+struct raft_event {
+        enum raft_event_type type;
+        struct instant now; /* read after the event happened; never earlier than the event before */
+        const struct raft_message *message;
+        uint64_t generation;
+        const struct raft_entry *commands; /* only bytes, n and type are read */
+        size_t n_commands;
+        uint64_t context;
+        node_id target;
+};
+
+enum raft_refusal {
+        RAFT_NOT_LEADER,
+        RAFT_TRANSFERRING,
+        RAFT_LOG_FULL, /* RAFT_UNCOMMITTED_BYTES_MAX or RAFT_READS_MAX */
+        RAFT_NOT_READY, /* no entry of this term is committed yet */
+        RAFT_TOO_LARGE,
+        RAFT_BAD_TARGET,
+};
+
+enum raft_effect_type {
+        RAFT_PERSIST, /* make durable, in order of generation, then feed PERSISTED */
+        RAFT_SEND, /* @message, now; its entries are valid until the next step */
+        RAFT_COMMITTED, /* all up to @index may be applied */
+        RAFT_APPENDED, /* entries @first to @last are new in the log */
+        RAFT_PROPOSED, /* the commands became entries @first to @last */
+        RAFT_REFUSED, /* the proposal, read or transfer was refused: @refusal, @context */
+        RAFT_READ_READY, /* read @context may be served once @index is applied */
+        RAFT_ROLE_CHANGED, /* role, term or leader changed */
+        RAFT_NOTE, /* for the journal: @note, @message or @peer */
+};
+
+enum raft_note {
+        RAFT_NOTE_PRE_VOTE_STARTED,
+        RAFT_NOTE_ELECTION_STARTED,
+        RAFT_NOTE_VOTED, /* for @peer */
+        RAFT_NOTE_QUORUM_LOST, /* a leader steps down */
+        RAFT_NOTE_TRUNCATED, /* @first and all behind it were dropped */
+        RAFT_NOTE_TRANSFER_STARTED, /* to @peer */
+        RAFT_NOTE_TRANSFER_FAILED,
+        RAFT_NOTE_PEER_PROBED, /* @peer rejected an append and is probed */
+};
+
+struct raft_persist {
+        uint64_t generation;
+        bool has_hard_state;
+        uint64_t term;
+        node_id vote;
+        uint64_t truncate_from; /* 0: nothing to drop */
+        uint64_t first; /* entries to append, by raft_entry_at(); 0: none */
+        uint64_t last;
+};
+
+struct raft_effect {
+        enum raft_effect_type type;
+        enum raft_note note;
+        enum raft_refusal refusal;
+        struct raft_persist persist;
+        struct raft_message message;
+        uint64_t index;
+        uint64_t first;
+        uint64_t last;
+        uint64_t context;
+        node_id peer;
+};
+
+struct raft_effects {
+        const struct raft_effect *list;
+        size_t n;
+};
+
+struct raft_config {
+        node_id self;
+        struct raft_members members;
+        usec_t heartbeat;
+        usec_t election_timeout; /* attempts are random in one to two of it */
+        uint64_t seed;
+        bool pre_vote; /* off only in simulations that look for what pre-vote hides */
+};
+
+/* What survived the last run; all zero for a new member. Entries are copied. */
+struct raft_durable {
+        uint64_t term;
+        node_id vote;
+        const struct raft_entry *entries; /* consecutive from snapshot_index + 1 */
+        size_t n_entries;
+        uint64_t snapshot_index; /* 0: the log begins at 1 */
+        uint64_t snapshot_term;
+};
+
+struct raft;
+
+/* A member as it is after a start at @now: follower, nothing known to be committed. */
+struct raft *raft_new(const struct raft_config *config, const struct raft_durable *durable,
+                      struct instant now);
+void raft_free(struct raft *r);
+
+/*
+ * Let one event happen. @ret lists what must now be done, in order; it stays valid until the next
+ * call. Cannot fail.
+ */
+void raft_step(struct raft *r, const struct raft_event *event, struct raft_effects *ret);
+
+/* When to call raft_step() with RAFT_EVENT_TIMEOUT if nothing else happens first. */
+struct instant raft_deadline(const struct raft *r);
+
+enum raft_role raft_role(const struct raft *r);
+uint64_t raft_term(const struct raft *r);
+/* Whom this member believes to lead its term, or NODE_NOBODY. */
+node_id raft_leader(const struct raft *r);
+uint64_t raft_index_committed(const struct raft *r);
+uint64_t raft_index_last(const struct raft *r);
+/* A leader that has committed an entry of its own term: it may serve reads. */
+bool raft_is_ready(const struct raft *r);
+const struct raft_members *raft_members(const struct raft *r);
+
+/* What a leader knows of @peer: the last index known to be on its disk, and its last answer. */
+struct raft_peer_view {
+        uint64_t match;
+        struct instant answered; /* send time of the newest message that it answered */
+};
+struct raft_peer_view raft_peer_view(const struct raft *r, node_id peer);
+
+/* The entry at @index, or NULL if the log has none there. Valid until the next step. */
+const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);
+
+/* Wire format of a message; entries included. */
+void raft_message_encode(const struct raft_message *m, struct buffer *b);
+
+/*
+ * Decodes one message from @r. Entries are put into @entries, of RAFT_APPEND_ENTRIES_MAX, and
+ * borrow their bytes from what is read. Returns false if it is malformed: then nothing may be used.
+ */
+bool raft_message_decode(struct reader *r, struct raft_entry *entries, struct raft_message *ret);
+
+const char *raft_role_name(enum raft_role role);
+const char *raft_message_name(enum raft_message_type type);
+const char *raft_refusal_name(enum raft_refusal refusal);
