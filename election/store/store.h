@@ -1,0 +1,292 @@
+/*
+ * The replicated state machine: a tree of keys with etcd v2 semantics, and the leases of keys and
+ * of masterships. All changes are commands that arrive through the log; applying one is
+ * deterministic and looks at no clock. It may include election/base only.
+ *
+ * Times enter only as notes: for each lease this replica keeps the instant at which it received
+ * the last renewal. A note never influences what a command does, only whether this replica may
+ * propose, or attest, that the lease has run out.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "election/base/buffer.h"
+#include "election/base/names.h"
+#include "election/base/time.h"
+
+enum {
+        STORE_KEY_BYTES_MAX = 4096, /* bytes of a path */
+        STORE_KEY_DEPTH_MAX = 64, /* components of a path */
+        STORE_VALUE_BYTES_MAX = 1000000, /* bytes of a value */
+        STORE_HISTORY_MAX = 1000, /* events that a late watcher can still read */
+        STORE_WATCHERS_MAX = 10000,
+        STORE_BATCH_MAX = SERVICES_MAX, /* leases in one renewal or expiry */
+        STORE_POSITION_MAX = 128, /* bytes of the position that a renewal carries */
+};
+
+/* The directory of our own records; ordinary writes below it are refused. */
+#define STORE_SYSTEM_DIRECTORY "/_failoverd"
+
+enum store_command_type {
+        STORE_KEY = 1, /* any change of a key */
+        STORE_ACQUIRE, /* take a free mastership */
+        STORE_RENEW, /* renew all masterships of a node that are named */
+        STORE_RELEASE, /* the holder has stopped acting */
+        STORE_CLOSE, /* no more renewals are accepted */
+        STORE_EXPIRE, /* leases that ran out, of masterships and of keys */
+        STORE_FENCED, /* the holder was proved to be harmless */
+};
+
+/* Who asked; the answer is found by it. The incarnation is random for each start of a process. */
+struct store_origin {
+        node_id node;
+        uint64_t incarnation;
+        uint64_t sequence;
+};
+
+enum store_key_action {
+        STORE_SET,
+        STORE_CREATE, /* POST: an in-order child of the path is made */
+        STORE_DELETE,
+};
+
+enum store_condition {
+        STORE_ANY,
+        STORE_MUST_EXIST, /* prevExist=true: update */
+        STORE_MUST_NOT_EXIST, /* prevExist=false: create */
+};
+
+/* A change of a key, as section 4 of the etcd v2 API names its parameters. Strings are borrowed. */
+struct store_key_command {
+        enum store_key_action action;
+        const char *path;
+        const char *value; /* not NULL; may hold any bytes but NUL */
+        bool directory;
+        bool recursive;
+        bool refresh; /* renew the TTL only; watchers are not told */
+        bool system; /* by failoverd itself: may write below STORE_SYSTEM_DIRECTORY */
+        enum store_condition condition;
+        const char *previous_value; /* NULL: not compared */
+        uint64_t previous_index; /* 0: not compared */
+        bool has_ttl;
+        usec_t ttl; /* with has_ttl: 0 takes a TTL away */
+};
+
+struct store_renewal {
+        char service[NAME_SIZE];
+        uint64_t epoch;
+        uint64_t sequence; /* of the holder's stamp, see rule L2 */
+        uint8_t position[STORE_POSITION_MAX]; /* opaque: how far the master's data are */
+        size_t n_position;
+};
+
+enum store_lease_kind {
+        STORE_LEASE_MASTER,
+        STORE_LEASE_KEY,
+};
+
+/* A lease that ran out: named with the renewal that was seen, which apply compares (rule L5). */
+struct store_expiry {
+        enum store_lease_kind kind;
+        char *name; /* service or path; owned by whoever filled it, borrowed in a decoded command */
+        uint64_t epoch; /* of a master lease; 0 for a key */
+        uint64_t renewed; /* log index of the last accepted grant or renewal */
+};
+
+struct store_command {
+        enum store_command_type type;
+        struct store_origin origin;
+        struct store_key_command key; /* STORE_KEY */
+        char service[NAME_SIZE]; /* ACQUIRE, RELEASE, CLOSE, FENCED */
+        uint64_t epoch; /* RELEASE, CLOSE, FENCED */
+        usec_t ttl; /* ACQUIRE */
+        node_id reserved_for; /* RELEASE: whom a switchover means to follow, or nobody */
+        uint64_t old_incarnation; /* RENEW: of the process whose lease is continued, or 0 */
+        struct store_renewal *renewals; /* RENEW */
+        struct store_expiry *expiries; /* EXPIRE */
+        size_t n; /* of renewals or expiries */
+};
+
+enum store_lease_state {
+        STORE_LEASE_FREE,
+        STORE_LEASE_HELD,
+        STORE_LEASE_CLOSING,
+};
+
+/* A mastership. Free ones keep what their last holder left. */
+struct store_lease {
+        char service[NAME_SIZE];
+        enum store_lease_state state;
+        node_id holder; /* also of a free one: who held it last */
+        uint64_t incarnation; /* of the holder's process */
+        uint64_t epoch; /* log index of the grant; 0: never granted */
+        uint64_t renewed; /* log index of the last accepted grant or renewal */
+        usec_t ttl;
+        node_id reserved_for; /* free, and released in favour of this node */
+        uint64_t freed; /* log index of what freed it */
+        bool expired; /* it was freed by expiry, not by its holder */
+        uint8_t position[STORE_POSITION_MAX];
+        size_t n_position;
+        struct instant noted; /* this replica received `renewed`; or `freed` when free */
+};
+
+/* etcd v2 error codes. */
+enum store_error {
+        STORE_OK = 0,
+        STORE_KEY_NOT_FOUND = 100,
+        STORE_TEST_FAILED = 101,
+        STORE_NOT_FILE = 102,
+        STORE_NOT_DIRECTORY = 104,
+        STORE_NODE_EXIST = 105,
+        STORE_ROOT_READ_ONLY = 107,
+        STORE_DIRECTORY_NOT_EMPTY = 108,
+        STORE_KEY_FORBIDDEN = 110, /* ours: below STORE_SYSTEM_DIRECTORY */
+        STORE_INVALID_FIELD = 209,
+        STORE_INDEX_CLEARED = 401,
+};
+
+struct store_node; /* a key or directory in the tree; see the getters below */
+
+enum store_action {
+        STORE_DID_GET,
+        STORE_DID_SET,
+        STORE_DID_CREATE,
+        STORE_DID_UPDATE,
+        STORE_DID_COMPARE_AND_SWAP,
+        STORE_DID_DELETE,
+        STORE_DID_COMPARE_AND_DELETE,
+        STORE_DID_EXPIRE,
+};
+
+/* A key as an answer or event shows it. Strings are owned by the event or the tree. */
+struct store_view {
+        const char *path;
+        const char *value; /* NULL for a directory, and for a deleted key */
+        bool directory;
+        uint64_t created;
+        uint64_t modified;
+        bool has_ttl;
+        usec_t ttl; /* as it was set */
+        struct instant renewed; /* when this replica received it */
+};
+
+/* One change of the tree; kept in the history, counted by its index. */
+struct store_event {
+        enum store_action action;
+        uint64_t index; /* etcd index */
+        bool refresh;
+        struct store_view node;
+        bool has_previous;
+        struct store_view previous;
+};
+
+/* What a command did. Pointers are valid until the next apply. */
+struct store_result {
+        bool valid; /* the bytes were a command */
+        enum store_command_type type;
+        struct store_origin origin;
+        enum store_error error; /* STORE_KEY */
+        const char *cause; /* of an error */
+        uint64_t index; /* etcd index after it */
+        const struct store_event *event; /* STORE_KEY that succeeded */
+        char service[NAME_SIZE]; /* ACQUIRE, RELEASE, CLOSE, FENCED */
+        uint64_t epoch; /* ACQUIRE that was accepted: the new one; others: as named */
+        bool accepted; /* ACQUIRE, RELEASE, CLOSE, FENCED */
+        /* RENEW and EXPIRE: what happened to each that was named, in order. */
+        const struct store_outcome *outcomes;
+        size_t n_outcomes;
+        const uint64_t *woken; /* watchers that now have an event, or an error, waiting */
+        size_t n_woken;
+};
+
+struct store_outcome {
+        const char *name;
+        enum store_lease_kind kind;
+        uint64_t epoch;
+        uint64_t sequence; /* of a renewal */
+        bool accepted;
+};
+
+struct store;
+
+struct store *store_new(void);
+void store_free(struct store *s);
+
+/*
+ * Applies the command of log entry @index. @noted is when this replica received the entry
+ * (rules L4 and L6), kept beside the leases that it grants or renews.
+ */
+void store_apply(struct store *s, uint64_t index, const uint8_t *bytes, size_t n,
+                 struct instant noted, struct store_result *ret);
+
+/* Appends the coded @c to @b. */
+void store_command_encode(const struct store_command *c, struct buffer *b);
+
+/*
+ * Decodes a whole command; lists and strings are allocated, release with store_command_done().
+ * Returns 0, or -EBADMSG and nothing to release.
+ */
+int store_command_decode(const uint8_t *bytes, size_t n, struct store_command *ret);
+void store_command_done(struct store_command *c);
+
+/* Which kind of command the bytes hold, without decoding all; 0 if none. */
+enum store_command_type store_command_peek(const uint8_t *bytes, size_t n);
+
+/* The number of changes of the tree so far. */
+uint64_t store_index(const struct store *s);
+
+/* A mastership, or NULL if the service never had a master. Valid until the next apply. */
+const struct store_lease *store_lease(const struct store *s, const char *service);
+/* All masterships, one after the other from @i = 0; NULL behind the last. */
+const struct store_lease *store_lease_at(const struct store *s, size_t i);
+
+/*
+ * Leases whose time is over at @now by this replica's own notes (TTL after receipt), at most
+ * @max of them into @ret; names are borrowed until the next apply. Returns how many.
+ */
+size_t store_leases_due(const struct store *s, struct instant now, struct store_expiry *ret,
+                        size_t max);
+
+/* When store_leases_due() would first name one that it did not name at @now; FOREVER if none. */
+struct instant store_next_due(const struct store *s, struct instant now);
+
+/*
+ * Whether this replica's notes agree at @now that the lease has run out as named, or that the
+ * name no longer fits the lease (then the expiry does nothing). Unknown renewals do not agree.
+ */
+bool store_attests(const struct store *s, const struct store_expiry *e, struct instant now);
+
+/* Every lease counts as received at @now: after a restart, and when notes were lost (rule L6). */
+void store_notes_reset(struct store *s, struct instant now);
+
+/* Reading. A path is cleaned by store_path_clean() before. */
+enum store_error store_get(const struct store *s, const char *path, const struct store_node **ret);
+struct store_view store_node_view(const struct store_node *n);
+/* Children of a directory in no order that means anything, one after the other; NULL at the end. */
+const struct store_node *store_node_first(const struct store_node *n);
+const struct store_node *store_node_next(const struct store_node *n);
+bool store_node_hidden(const struct store_node *n);
+
+/*
+ * Cleans a path: leading slash, no trailing or double slashes. Returns the length, or -EINVAL if it
+ * has components "." or "..", or is beyond the limits.
+ */
+int store_path_clean(const char *path, char *ret, size_t size);
+
+/*
+ * Waits for the next event at or after @since (0: from now on) on @path, or below it if
+ * @recursive. If one is in the history it is returned in @ret_event and no watcher is made;
+ * otherwise @ret_watcher gets a number. One event ends a watcher.
+ */
+enum store_error store_watch_add(struct store *s, const char *path, bool recursive, uint64_t since,
+                                 const struct store_event **ret_event, uint64_t *ret_watcher);
+/* The event that woke @watcher; it is forgotten by this. NULL if it still waits. */
+const struct store_event *store_watch_take(struct store *s, uint64_t watcher);
+void store_watch_remove(struct store *s, uint64_t watcher);
+
+const char *store_error_message(enum store_error error);
+const char *store_action_name(enum store_action action);
+const char *store_command_name(enum store_command_type type);
