@@ -1,0 +1,123 @@
+/*
+ * The write-ahead log of a member on disk: term, vote and log entries, in checksummed segments. What
+ * wal_write() has returned for survives a crash of the machine. All calls block; after wal_open()
+ * they belong to the disk thread (disk.h). The format is in wal-format.h.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "election/base/cleanup.h"
+#include "election/base/names.h"
+
+enum {
+        WAL_SEGMENT_BYTES = 4 << 20, /* a segment, unless told otherwise */
+        WAL_SEGMENT_BYTES_MIN = 16 << 10,
+        WAL_ENTRY_MAX = 4 << 20, /* bytes of one entry */
+        WAL_WRITE_MAX = 8 << 20, /* bytes that one wal_write() puts on disk, headers included */
+        WAL_COMPLAINT_SIZE = 512,
+};
+
+struct wal;
+
+/* One entry of the Raft log. */
+struct wal_entry {
+        uint64_t index;
+        uint64_t term;
+        uint8_t type; /* the core's business; kept as it is */
+        const void *bytes;
+        size_t n;
+};
+
+/* Whose log it is. */
+struct wal_identity {
+        uint64_t cluster_id; /* not 0 */
+        node_id node;
+};
+
+struct wal_options {
+        struct wal_identity identity;
+        size_t segment_bytes; /* 0: WAL_SEGMENT_BYTES */
+};
+
+/* What was found on disk. Release with wal_recovered_done(). */
+struct wal_recovered {
+        bool is_new; /* the directory was empty: this member has never promised anything */
+        uint64_t incarnation; /* drawn at random when the log was created: names this disk */
+        uint64_t term;
+        node_id vote;
+        uint64_t snapshot_index; /* 0: no snapshot; entries follow on it */
+        uint64_t snapshot_term;
+        struct wal_entry *entries; /* consecutive */
+        size_t n_entries;
+        uint64_t bytes_cut; /* of an unfinished last write, which nobody was told about */
+        uint8_t *memory; /* what the entries point into */
+};
+
+/* Why a log cannot be used. */
+struct wal_complaint {
+        char text[WAL_COMPLAINT_SIZE]; /* for the operator: what, where, what to do */
+        char file[NAME_SIZE]; /* the damaged file, or empty */
+        uint64_t offset; /* where in it */
+};
+
+/* One change of the durable state, in this order: term and vote, truncation, entries. */
+struct wal_batch {
+        bool has_hard_state;
+        uint64_t term;
+        node_id vote;
+        uint64_t truncate_from; /* drop the entries from this index on; 0: none */
+        const struct wal_entry *entries; /* each one behind the one before */
+        size_t n_entries;
+};
+
+/*
+ * Takes the log in the existing directory @dir, or creates one there. Errors, each with
+ * @ret_complaint filled in:
+ *   -EBUSY            another process has it
+ *   -EINVAL           it belongs to another cluster or another node, or the options are wrong
+ *   -EPROTONOSUPPORT  a newer version wrote it
+ *   -EBADMSG          it is damaged in a place that may have been promised to others
+ *   anything else     from the file system
+ * A last write that was never acknowledged is cut off instead. What is recovered is made durable
+ * before this returns, whatever the page cache may have shown.
+ */
+int wal_open(const char *dir, const struct wal_options *options, struct wal **ret,
+             struct wal_recovered *ret_recovered, struct wal_complaint *ret_complaint);
+
+/* Ends the use and gives the lock back. Writes nothing. */
+void wal_close(struct wal *w);
+DEFINE_CLEANUP(struct wal *, wal_close)
+
+void wal_recovered_done(struct wal_recovered *recovered);
+
+/*
+ * Makes @batches durable with one write and one sync; after a crash either all of them are found
+ * or none. Returns 0 or a negative errno. -EMSGSIZE: together larger than WAL_WRITE_MAX, nothing
+ * has happened. Any other error is final: the log is poisoned, every later call returns the same
+ * error, and the process must end without promising anything more. After a failed sync nobody
+ * knows what is on disk, and a second attempt would claim success.
+ */
+int wal_write(struct wal *w, const struct wal_batch *batches, size_t n);
+
+/* Bytes that @batch takes of WAL_WRITE_MAX, headers included. */
+size_t wal_batch_bytes(const struct wal_batch *batch);
+
+/*
+ * Work for idle times, in small steps: lays out the next segment, so that a full disk is noticed
+ * long before something cannot be written. Returns 1 if there is more to do, 0 if not, or a
+ * negative errno, which is not final: the active segment still has room. Try again later then.
+ */
+int wal_prepare(struct wal *w);
+
+/*
+ * Notes in the log that the last write is durable: from then on damage to it is told apart from a
+ * torn write. For about a second after the last write; does nothing if that is noted already.
+ * Errors as for wal_write().
+ */
+int wal_mark(struct wal *w);
+
+/* Whether wal_mark() has something to note. */
+bool wal_wants_mark(const struct wal *w);
