@@ -1,0 +1,15 @@
+/* Links, inside the room: reading one message about a link. */
+#pragma once
+
+#include <libmnl/libmnl.h>
+
+#include "netlink/netlink.h"
+
+/* Reads RTM_NEWLINK or RTM_DELLINK. -EBADMSG. */
+int link_parse(const struct nlmsghdr *header, struct link_state *ret);
+
+/* The index of the interface that is called @interface now. -ENODEV, -EINVAL (no such name). */
+int link_index(struct netlink *nl, const char *interface, unsigned *ret);
+
+/* As netlink_link_get(), by index. */
+int link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret);
