@@ -16,7 +16,7 @@ enum {
         WAL_SEGMENT_BYTES = 4 << 20, /* a segment, unless told otherwise */
         WAL_SEGMENT_BYTES_MIN = 16 << 10,
         WAL_ENTRY_MAX = 4 << 20, /* bytes of one entry */
-        WAL_WRITE_MAX = 8 << 20, /* bytes that one wal_write() puts on disk, headers included */
+        WAL_WRITE_MAX = 32 << 20, /* bytes that one wal_write() puts on disk, headers included */
         WAL_COMPLAINT_SIZE = 512,
 };
 
@@ -53,7 +53,6 @@ struct wal_recovered {
         struct wal_entry *entries; /* consecutive */
         size_t n_entries;
         uint64_t bytes_cut; /* of an unfinished last write, which nobody was told about */
-        uint8_t *memory; /* what the entries point into */
 };
 
 /* Why a log cannot be used. */

@@ -1,0 +1,97 @@
+/*
+ * The bytes of the write-ahead log: segment headers and records, encoded and checked in memory.
+ *
+ * A segment is a header of 4 KiB and then records, without a gap, up to where zeros begin. A record
+ * is a header of 40 bytes and a payload, filled up with zeros to a multiple of 8; integers are
+ * little-endian. Records come in batches, which count as a whole or not at all:
+ *
+ *      DURABLE_MARK  then HARD_STATE, TRUNCATE and ENTRY in any number  then BATCH_END
+ *
+ * All checksums start from the segment's salt, so what an earlier use of the blocks left behind
+ * never verifies. Each record carries its sequence number, which rises by one per record across
+ * segments, and the number of its batch. A batch is written only after the sync of the one before
+ * has returned. So whatever belongs to a later batch proves that all before it was durable once.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "election/base/buffer.h"
+#include "election/base/names.h"
+
+enum {
+        WAL_FORMAT_VERSION = 1,
+        WAL_HEADER_BYTES = 4096, /* of a segment */
+        WAL_RECORD_BYTES = 40, /* of a record's header */
+        WAL_PAYLOAD_MAX = 4 << 20, /* of a record */
+        WAL_META_BYTES = 64,
+};
+
+enum wal_record_type {
+        WAL_ENTRY = 1, /* index, term, flags = type of the entry, payload */
+        WAL_HARD_STATE, /* term, index = vote */
+        WAL_TRUNCATE, /* index = the first one to drop */
+        WAL_SNAPSHOT, /* kept free: no member writes snapshots */
+        WAL_BATCH_END, /* term = sequence number of the batch's first record, index = their count */
+        WAL_DURABLE_MARK, /* index = the last sequence number known to be durable */
+};
+
+struct wal_segment_header {
+        uint64_t cluster_id;
+        node_id node;
+        uint64_t number; /* of the segment, from 1 */
+        uint64_t seq_first; /* of the first record */
+        uint64_t index_first; /* the first entry written here will have at least this index */
+        uint64_t previous_end; /* where the segment before ends; what follows there is void */
+        uint64_t salt;
+};
+
+struct wal_record {
+        uint8_t type; /* enum wal_record_type */
+        uint8_t flags;
+        uint16_t batch; /* the low bits of the batch's number */
+        uint64_t seq;
+        uint64_t term;
+        uint64_t index;
+        const uint8_t *bytes;
+        size_t n;
+};
+
+/* Whose data directory it is. */
+struct wal_meta {
+        uint64_t cluster_id;
+        node_id node;
+        uint64_t incarnation;
+};
+
+/* Bytes of a record with a payload of @n. */
+static inline size_t wal_record_size(size_t n)
+{
+        return WAL_RECORD_BYTES + ((n + 7) & ~(size_t)7);
+}
+
+void wal_segment_header_put(struct buffer *b, const struct wal_segment_header *header);
+
+/* Returns 0, -EBADMSG (damaged) or -EPROTONOSUPPORT (of a newer version). */
+int wal_segment_header_parse(const uint8_t *bytes, size_t n, struct wal_segment_header *ret);
+
+void wal_record_put(struct buffer *b, uint64_t salt, const struct wal_record *record);
+
+/*
+ * The record at @bytes, of which @n are there. Returns true if header and payload verify; the
+ * payload is borrowed.
+ */
+bool wal_record_parse(uint64_t salt, const uint8_t *bytes, size_t n, struct wal_record *ret);
+
+/*
+ * Only the header: a payload may be missing or damaged. What verifies has been written here with
+ * this salt.
+ */
+bool wal_record_header_parse(uint64_t salt, const uint8_t *bytes, size_t n, struct wal_record *ret);
+
+void wal_meta_put(struct buffer *b, const struct wal_meta *meta);
+
+/* As wal_segment_header_parse(). */
+int wal_meta_parse(const uint8_t *bytes, size_t n, struct wal_meta *ret);

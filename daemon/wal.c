@@ -1,0 +1,361 @@
+/* Writing the log: batches into the active segment, one sync each, and new segments. */
+#include "daemon/wal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/wal-private.h"
+
+enum {
+        PREPARE_STEP_BYTES = 256 << 10, /* laid out between two batches: some milliseconds */
+        BATCH_FRAME_BYTES = 2 * WAL_RECORD_BYTES, /* DURABLE_MARK and BATCH_END */
+        SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES,
+        BLOCK_BYTES = 4096,
+};
+
+void wal_segment_name(uint64_t number, char *ret)
+{
+        (void)snprintf(ret, WAL_NAME_SIZE, "wal-%016" PRIx64, number); /* always fits */
+}
+
+void wal_put_record(struct wal *w, const struct wal_record *record)
+{
+        struct wal_record numbered = *record;
+
+        numbered.seq = w->seq++;
+        numbered.batch = w->batch;
+        wal_record_put(&w->out, w->salt, &numbered);
+}
+
+static void put_batch_begin(struct wal *w)
+{
+        w->batch++;
+        w->batch_seq = w->seq;
+        wal_put_record(w, &(struct wal_record){ .type = WAL_DURABLE_MARK, .index = w->seq - 1 });
+}
+
+static void put_batch_end(struct wal *w)
+{
+        wal_put_record(w, &(struct wal_record){ .type = WAL_BATCH_END,
+                                                .term = w->batch_seq,
+                                                .index = w->seq - w->batch_seq });
+}
+
+static void put_hard_state(struct wal *w)
+{
+        wal_put_record(w, &(struct wal_record){
+                                  .type = WAL_HARD_STATE, .term = w->term, .index = w->vote });
+}
+
+static void put_entry(struct wal *w, const struct wal_entry *e)
+{
+        assert(e->index == w->index_last + 1);
+        assert(e->n <= WAL_ENTRY_MAX);
+        wal_put_record(w, &(struct wal_record){ .type = WAL_ENTRY,
+                                                .flags = e->type,
+                                                .term = e->term,
+                                                .index = e->index,
+                                                .bytes = e->bytes,
+                                                .n = e->n });
+        w->index_last = e->index;
+}
+
+static void put_batch(struct wal *w, const struct wal_batch *batch)
+{
+        if (batch->has_hard_state) {
+                assert(batch->term >= w->term && batch->vote <= MEMBERS_MAX);
+                w->term = batch->term;
+                w->vote = batch->vote;
+                put_hard_state(w);
+        }
+        if (batch->truncate_from && batch->truncate_from <= w->index_last) {
+                w->index_last = batch->truncate_from - 1;
+                wal_put_record(w, &(struct wal_record){ .type = WAL_TRUNCATE,
+                                                        .index = batch->truncate_from });
+        }
+        for (size_t i = 0; i < batch->n_entries; i++)
+                put_entry(w, &batch->entries[i]);
+}
+
+static int write_all(int fd, const uint8_t *bytes, size_t n, size_t offset)
+{
+        while (n > 0) {
+                ssize_t k = pwrite(fd, bytes, n, (off_t)offset);
+
+                if (k < 0 && errno == EINTR)
+                        continue;
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        return -EIO;
+                bytes += k;
+                n -= (size_t)k;
+                offset += (size_t)k;
+        }
+        return 0;
+}
+
+static int write_zeros(int fd, size_t from, size_t to)
+{
+        static const uint8_t zeros[64 << 10];
+        int r = 0;
+
+        while (r == 0 && from < to) {
+                size_t n = to - from < sizeof(zeros) ? to - from : sizeof(zeros);
+
+                r = write_all(fd, zeros, n, from);
+                from += n;
+        }
+        return r;
+}
+
+static int draw_salt(uint64_t *ret)
+{
+        if (getrandom(ret, sizeof(*ret), 0) != (ssize_t)sizeof(*ret))
+                return -errno;
+        return 0;
+}
+
+int wal_segment_begin(struct wal *w, uint64_t previous_end)
+{
+        struct wal_segment_header header;
+        int r;
+
+        r = draw_salt(&w->salt);
+        if (r < 0)
+                return r;
+        w->number++;
+        header = (struct wal_segment_header){
+                .cluster_id = w->identity.cluster_id,
+                .node = w->identity.node,
+                .number = w->number,
+                .seq_first = w->seq,
+                .index_first = w->index_last + 1,
+                .previous_end = previous_end,
+                .salt = w->salt,
+        };
+        buffer_clear(&w->out);
+        wal_segment_header_put(&w->out, &header);
+        put_batch_begin(w);
+        /*
+         * Term and vote stand in every segment, so that old ones can be deleted. Truncations need
+         * no copy: segments go oldest first, a truncation never before what it drops.
+         */
+        put_hard_state(w);
+        return 0;
+}
+
+static int open_spare(struct wal *w)
+{
+        struct stat st;
+        int fd;
+
+        if (w->spare_fd >= 0)
+                return 0;
+        fd = openat(w->dir_fd, WAL_SPARE_NAME, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0) {
+                int r = -errno;
+
+                (void)close(fd); /* nothing was written to it */
+                return r;
+        }
+        w->spare_fd = fd;
+        w->spare_bytes = (size_t)st.st_size;
+        return 0;
+}
+
+/* The file that is laid out becomes the active segment, with what stands in w->out. */
+static int write_segment(struct wal *w)
+{
+        size_t n_bytes = (w->out.n + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        int r;
+
+        r = open_spare(w);
+        if (r < 0)
+                return r;
+        if (n_bytes < w->segment_bytes)
+                n_bytes = w->segment_bytes;
+        r = write_all(w->spare_fd, w->out.bytes, w->out.n, 0);
+        if (r < 0)
+                return r;
+        if (w->spare_bytes < n_bytes) {
+                r = write_zeros(w->spare_fd, w->out.n > w->spare_bytes ? w->out.n : w->spare_bytes,
+                                n_bytes);
+                if (r < 0)
+                        return r;
+                w->spare_bytes = n_bytes;
+        }
+        return fsync(w->spare_fd) < 0 ? -errno : 0;
+}
+
+static void cut_file(int fd, uint64_t end)
+{
+        /*
+         * Only to give disk space back: the segment that follows says where this one ends. Whole
+         * blocks, so that nothing that was promised is written again.
+         */
+        if (ftruncate(fd, (off_t)((end + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES)) < 0)
+                return;
+}
+
+int wal_segment_commit(struct wal *w, uint64_t previous_end)
+{
+        char name[WAL_NAME_SIZE];
+        int r;
+
+        put_batch_end(w);
+        r = write_segment(w);
+        if (r < 0)
+                return r;
+        wal_segment_name(w->number, name);
+        if (renameat2(w->dir_fd, WAL_SPARE_NAME, w->dir_fd, name, RENAME_NOREPLACE) < 0)
+                return -errno;
+        if (fsync(w->dir_fd) < 0)
+                return -errno;
+
+        if (w->fd >= 0) {
+                cut_file(w->fd, previous_end);
+                (void)close(w->fd); /* all in it was synced */
+        }
+        w->fd = w->spare_fd;
+        w->n_bytes = w->spare_bytes;
+        w->offset = w->out.n;
+        w->spare_fd = -1;
+        w->is_marked = false;
+        return 0;
+}
+
+static int write_in_place(struct wal *w, const struct wal_batch *batches, size_t n)
+{
+        int r;
+
+        buffer_clear(&w->out);
+        put_batch_begin(w);
+        for (size_t i = 0; i < n; i++)
+                put_batch(w, &batches[i]);
+        put_batch_end(w);
+        r = write_all(w->fd, w->out.bytes, w->out.n, w->offset);
+        if (r < 0)
+                return r;
+        if (fdatasync(w->fd) < 0)
+                return -errno;
+        w->offset += w->out.n;
+        return 0;
+}
+
+static int write_in_next_segment(struct wal *w, const struct wal_batch *batches, size_t n)
+{
+        size_t previous_end = w->offset;
+        int r;
+
+        r = wal_segment_begin(w, previous_end);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                put_batch(w, &batches[i]);
+        return wal_segment_commit(w, previous_end);
+}
+
+size_t wal_batch_bytes(const struct wal_batch *batch)
+{
+        size_t n = 2 * WAL_RECORD_BYTES; /* HARD_STATE and TRUNCATE */
+
+        for (size_t i = 0; i < batch->n_entries; i++)
+                n += wal_record_size(batch->entries[i].n);
+        return n;
+}
+
+int wal_write(struct wal *w, const struct wal_batch *batches, size_t n)
+{
+        size_t n_bytes = SEGMENT_FRAME_BYTES;
+        int r;
+
+        if (w->error < 0)
+                return w->error;
+        for (size_t i = 0; i < n; i++) {
+                n_bytes += wal_batch_bytes(&batches[i]);
+                if (n_bytes > WAL_WRITE_MAX)
+                        return -EMSGSIZE;
+        }
+        n_bytes -= SEGMENT_FRAME_BYTES - BATCH_FRAME_BYTES;
+
+        if (w->offset + n_bytes <= w->n_bytes)
+                r = write_in_place(w, batches, n);
+        else
+                r = write_in_next_segment(w, batches, n);
+        w->is_marked = false;
+        if (r < 0)
+                w->error = r;
+        return r;
+}
+
+int wal_mark(struct wal *w)
+{
+        int r;
+
+        if (w->is_marked)
+                return w->error;
+        r = wal_write(w, NULL, 0);
+        w->is_marked = true;
+        return r;
+}
+
+bool wal_wants_mark(const struct wal *w)
+{
+        return !w->is_marked;
+}
+
+int wal_prepare(struct wal *w)
+{
+        size_t to;
+        int r;
+
+        if (w->error < 0)
+                return w->error;
+        r = open_spare(w);
+        if (r < 0)
+                return r;
+        if (w->spare_bytes >= w->segment_bytes)
+                return 0;
+        to = w->spare_bytes + PREPARE_STEP_BYTES;
+        if (to > w->segment_bytes)
+                to = w->segment_bytes;
+        r = write_zeros(w->spare_fd, w->spare_bytes, to);
+        if (r == 0 && fdatasync(w->spare_fd) < 0)
+                r = -errno;
+        if (r < 0) {
+                /* Nothing hangs on this file: give its blocks back and begin anew later. */
+                (void)unlinkat(w->dir_fd, WAL_SPARE_NAME, 0);
+                (void)close(w->spare_fd);
+                w->spare_fd = -1;
+                return r;
+        }
+        w->spare_bytes = to;
+        return w->spare_bytes < w->segment_bytes;
+}
+
+void wal_close(struct wal *w)
+{
+        if (!w)
+                return;
+        /* What was promised is synced, and closing the lock gives it back. */
+        if (w->fd >= 0)
+                (void)close(w->fd);
+        if (w->spare_fd >= 0)
+                (void)close(w->spare_fd);
+        if (w->lock_fd >= 0)
+                (void)close(w->lock_fd);
+        if (w->dir_fd >= 0)
+                (void)close(w->dir_fd);
+        buffer_done(&w->out);
+        free(w);
+}
