@@ -22,6 +22,7 @@ enum {
         STORE_KEY_DEPTH_MAX = 64, /* components of a path */
         STORE_VALUE_BYTES_MAX = 1000000, /* bytes of a value */
         STORE_HISTORY_MAX = 1000, /* events that a late watcher can still read */
+        STORE_HISTORY_BYTES_MAX = 64 * 1024 * 1024, /* of them, but for the newest */
         STORE_WATCHERS_MAX = 10000,
         STORE_BATCH_MAX = SERVICES_MAX, /* leases in one renewal or expiry */
         STORE_POSITION_MAX = 128, /* bytes of the position that a renewal carries */
@@ -59,20 +60,25 @@ enum store_condition {
         STORE_MUST_NOT_EXIST, /* prevExist=false: create */
 };
 
-/* A change of a key, as section 4 of the etcd v2 API names its parameters. Strings are borrowed. */
+/*
+ * A change of a key, as section 4 of the etcd v2 API names its parameters. Strings are borrowed.
+ * A value with a NUL byte inside needs its length; for others n_... = 0 means "until the NUL".
+ */
 struct store_key_command {
         enum store_key_action action;
-        const char *path;
-        const char *value; /* not NULL; may hold any bytes but NUL */
+        const char *path; /* as store_path_clean() leaves it */
+        const char *value; /* NULL is the same as the empty string */
+        size_t n_value;
         bool directory;
         bool recursive;
         bool refresh; /* renew the TTL only; watchers are not told */
         bool system; /* by failoverd itself: may write below STORE_SYSTEM_DIRECTORY */
         enum store_condition condition;
         const char *previous_value; /* NULL: not compared */
+        size_t n_previous_value;
         uint64_t previous_index; /* 0: not compared */
         bool has_ttl;
-        usec_t ttl; /* with has_ttl: 0 takes a TTL away */
+        usec_t ttl; /* 0 is due at once; a change without has_ttl takes a TTL away */
 };
 
 struct store_renewal {
@@ -80,7 +86,7 @@ struct store_renewal {
         uint64_t epoch;
         uint64_t sequence; /* of the holder's stamp, see rule L2 */
         uint8_t position[STORE_POSITION_MAX]; /* opaque: how far the master's data are */
-        size_t n_position;
+        size_t n_position; /* 0: unknown, the position known before is kept */
 };
 
 enum store_lease_kind {
@@ -107,7 +113,8 @@ struct store_command {
         uint64_t old_incarnation; /* RENEW: of the process whose lease is continued, or 0 */
         struct store_renewal *renewals; /* RENEW */
         struct store_expiry *expiries; /* EXPIRE */
-        size_t n; /* of renewals or expiries */
+        size_t n; /* of renewals or expiries: 1 to STORE_BATCH_MAX */
+        void *memory; /* of a decoded command, see store_command_decode() */
 };
 
 enum store_lease_state {
@@ -144,7 +151,8 @@ enum store_error {
         STORE_ROOT_READ_ONLY = 107,
         STORE_DIRECTORY_NOT_EMPTY = 108,
         STORE_KEY_FORBIDDEN = 110, /* ours: below STORE_SYSTEM_DIRECTORY */
-        STORE_INVALID_FIELD = 209,
+        STORE_INVALID_FIELD = 209, /* the path of an in-order key would be too long */
+        STORE_WATCHER_CLEARED = 400, /* ours: there are STORE_WATCHERS_MAX already */
         STORE_INDEX_CLEARED = 401,
 };
 
@@ -165,6 +173,7 @@ enum store_action {
 struct store_view {
         const char *path;
         const char *value; /* NULL for a directory, and for a deleted key */
+        size_t n_value; /* bytes of it; a NUL follows that is not counted */
         bool directory;
         uint64_t created;
         uint64_t modified;
@@ -189,7 +198,8 @@ struct store_result {
         enum store_command_type type;
         struct store_origin origin;
         enum store_error error; /* STORE_KEY */
-        const char *cause; /* of an error */
+        const char *cause; /* of an error; may quote a value, NUL bytes included */
+        size_t n_cause;
         uint64_t index; /* etcd index after it */
         const struct store_event *event; /* STORE_KEY that succeeded */
         char service[NAME_SIZE]; /* ACQUIRE, RELEASE, CLOSE, FENCED */
@@ -216,23 +226,33 @@ struct store *store_new(void);
 void store_free(struct store *s);
 
 /*
- * Applies the command of log entry @index. @noted is when this replica received the entry
- * (rules L4 and L6), kept beside the leases that it grants or renews.
+ * Applies the command of log entry @index, which is above that of every entry before. @noted is
+ * when this replica received the entry (rules L4 and L6), kept beside the leases that it grants
+ * or renews. Bytes that are no command change nothing; ret->valid says so.
  */
 void store_apply(struct store *s, uint64_t index, const uint8_t *bytes, size_t n,
                  struct instant noted, struct store_result *ret);
+
+/* A replica that shares only this with another one has applied the same changes; notes aside. */
+uint32_t store_checksum(const struct store *s);
+
+/*
+ * Whether all of @c is within the limits and has the fields that its type needs: 0 or -EINVAL.
+ * What does not pass is refused by store_command_decode(), on every replica.
+ */
+int store_command_check(const struct store_command *c);
 
 /* Appends the coded @c to @b. */
 void store_command_encode(const struct store_command *c, struct buffer *b);
 
 /*
  * Decodes a whole command; lists and strings are allocated, release with store_command_done().
- * Returns 0, or -EBADMSG and nothing to release.
+ * Returns 0, or -EBADMSG and nothing to release; @ret is only written on success.
  */
 int store_command_decode(const uint8_t *bytes, size_t n, struct store_command *ret);
 void store_command_done(struct store_command *c);
 
-/* Which kind of command the bytes hold, without decoding all; 0 if none. */
+/* Which kind of command the bytes seem to hold, by their first ones; 0 if none. */
 enum store_command_type store_command_peek(const uint8_t *bytes, size_t n);
 
 /* The number of changes of the tree so far. */
@@ -245,7 +265,8 @@ const struct store_lease *store_lease_at(const struct store *s, size_t i);
 
 /*
  * Leases whose time is over at @now by this replica's own notes (TTL after receipt), at most
- * @max of them into @ret; names are borrowed until the next apply. Returns how many.
+ * @max of them and STORE_BATCH_MAX into @ret: masterships, then keys by their deadlines. Names are
+ * borrowed until the next apply. Returns how many.
  */
 size_t store_leases_due(const struct store *s, struct instant now, struct store_expiry *ret,
                         size_t max);
@@ -259,15 +280,24 @@ struct instant store_next_due(const struct store *s, struct instant now);
  */
 bool store_attests(const struct store *s, const struct store_expiry *e, struct instant now);
 
-/* Every lease counts as received at @now: after a restart, and when notes were lost (rule L6). */
+/*
+ * Every lease counts as received at @now: after a restart, and when notes were lost (rule L6). A
+ * free mastership counts as freed at @now.
+ */
 void store_notes_reset(struct store *s, struct instant now);
 
 /* Reading. A path is cleaned by store_path_clean() before. */
 enum store_error store_get(const struct store *s, const char *path, const struct store_node **ret);
+/*
+ * The cause of the error that store_get() would give for @path: the first part of it that is missing,
+ * or the file in the way. Returns its length; STORE_KEY_BYTES_MAX + 1 bytes are always enough.
+ */
+size_t store_get_cause(const struct store *s, const char *path, char *ret, size_t size);
 struct store_view store_node_view(const struct store_node *n);
 /* Children of a directory in no order that means anything, one after the other; NULL at the end. */
 const struct store_node *store_node_first(const struct store_node *n);
 const struct store_node *store_node_next(const struct store_node *n);
+/* Its own name begins with '_': listings leave it out. */
 bool store_node_hidden(const struct store_node *n);
 
 /*
@@ -278,14 +308,22 @@ int store_path_clean(const char *path, char *ret, size_t size);
 
 /*
  * Waits for the next event at or after @since (0: from now on) on @path, or below it if
- * @recursive. If one is in the history it is returned in @ret_event and no watcher is made;
- * otherwise @ret_watcher gets a number. One event ends a watcher.
+ * @recursive. If one is in the history it is returned in @ret_event, valid until the next apply,
+ * and no watcher is made; otherwise that is NULL and @ret_watcher gets a number, never 0. One event
+ * ends a watcher. Errors: STORE_INDEX_CLEARED when @since is older than the history (its cause
+ * names store_history_oldest() and @since), STORE_WATCHER_CLEARED.
  */
 enum store_error store_watch_add(struct store *s, const char *path, bool recursive, uint64_t since,
                                  const struct store_event **ret_event, uint64_t *ret_watcher);
-/* The event that woke @watcher; it is forgotten by this. NULL if it still waits. */
+/*
+ * The event that woke @watcher, valid until the next apply; the watcher is forgotten by this. NULL
+ * if it still waits, or was never there.
+ */
 const struct store_event *store_watch_take(struct store *s, uint64_t watcher);
 void store_watch_remove(struct store *s, uint64_t watcher);
+
+/* The index of the oldest event that a watcher can still read; one above store_index() if none. */
+uint64_t store_history_oldest(const struct store *s);
 
 const char *store_error_message(enum store_error error);
 const char *store_action_name(enum store_action action);

@@ -1,0 +1,42 @@
+/*
+ * The masterships: who holds which service, in which epoch, and what may end that. Rules and names
+ * (L1 to L11) are those of docs/architecture.md; the functions are the rows of its table of entries.
+ */
+#pragma once
+
+#include "election/store/entry.h"
+#include "election/store/store.h"
+
+/* In the order in which the services were first acquired. */
+struct lease_table {
+        struct store_lease leases[SERVICES_MAX];
+        size_t n;
+};
+
+const struct store_lease *lease_find(const struct lease_table *t, const char *service);
+
+/*
+ * Each says whether the entry is accepted; one that is not changes nothing. What a function reads
+ * of the command is what the command's type has.
+ */
+bool lease_acquire(struct lease_table *t, const struct store_command *c, struct store_entry e);
+bool lease_renew(struct lease_table *t, const struct store_command *c,
+                 const struct store_renewal *renewal, struct store_entry e);
+bool lease_release(struct lease_table *t, const struct store_command *c, struct store_entry e);
+bool lease_close(struct lease_table *t, const struct store_command *c);
+bool lease_expire(struct lease_table *t, const struct store_expiry *expiry, struct store_entry e);
+bool lease_fenced(struct lease_table *t, const struct store_command *c, struct store_entry e);
+
+/* Whether the lease is held, and its TTL has passed since the note of its last renewal. */
+bool lease_is_due(const struct store_lease *l, struct instant now);
+/* At most @max leases that are due; returns how many. */
+size_t lease_list_due(const struct lease_table *t, struct instant now, struct store_expiry *ret,
+                      size_t max);
+/* The first deadline behind @now. */
+struct instant lease_next_due(const struct lease_table *t, struct instant now);
+/* The half of store_attests() that is about masterships; the renewal is known to be applied. */
+bool lease_attests(const struct lease_table *t, const struct store_expiry *expiry,
+                   struct instant now);
+void lease_reset_notes(struct lease_table *t, struct instant now);
+/* A sum that does not depend on the order of the leases, nor on notes. */
+uint32_t lease_checksum(const struct lease_table *t);
