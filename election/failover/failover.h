@@ -136,6 +136,7 @@ struct failover_view {
         node_id holder; /* of the lease, or who held it last */
         uint64_t epoch; /* of the lease, or of the last mastership */
         uint64_t freed; /* log index that freed it */
+        bool expired; /* it was freed because it ran out */
         struct instant freed_at; /* when this node learnt it */
         node_id reserved_for;
         bool has_recorded; /* the last master's position is known */
@@ -203,6 +204,7 @@ struct failover_config {
         node_id self;
         node_id members[MEMBERS_MAX]; /* who can be master of this service */
         unsigned n_members;
+        const char *names[MEMBERS_MAX + 1]; /* by node; borrowed for as long as the service lives */
         bool has_database;
         bool has_address;
         bool automatic; /* otherwise only an operator makes a master */
