@@ -70,14 +70,17 @@ struct raft_message {
         node_id to;
         uint64_t term;
         uint64_t log_index; /* APPEND: before the entries; VOTE, PRE_VOTE, TIMEOUT_NOW: the last;
-                             * APPEND_REPLY: match when granted, what was rejected otherwise */
+                             * APPEND_REPLY: match when granted (0 while the term is not on
+                             * disk), what was rejected otherwise */
         uint64_t log_term; /* of log_index; not in APPEND_REPLY */
         uint64_t commit; /* APPEND */
         uint64_t round; /* APPEND: number of the leader's heartbeat round; echoed by the reply */
         uint64_t hint_index; /* APPEND_REPLY when rejected: the largest index that may match, */
         uint64_t hint_term; /* and its term */
         bool granted; /* the replies */
-        bool transfer; /* VOTE: by order of the leader, stickiness does not count */
+        bool transfer; /* VOTE: by order of the leader, stickiness does not count;
+                        * APPEND_REPLY, not granted: TIMEOUT_NOW is refused, the log on disk ends
+                        * at log_index */
         const struct raft_entry *entries;
         size_t n_entries;
 };
@@ -101,7 +104,7 @@ struct raft_event {
         const struct raft_entry *commands; /* only bytes, n and type are read */
         size_t n_commands;
         uint64_t context;
-        node_id target;
+        node_id target; /* TRANSFER: or NODE_NOBODY for whom the leader finds best */
 };
 
 enum raft_refusal {
@@ -109,19 +112,22 @@ enum raft_refusal {
         RAFT_TRANSFERRING,
         RAFT_LOG_FULL, /* RAFT_UNCOMMITTED_BYTES_MAX or RAFT_READS_MAX */
         RAFT_NOT_READY, /* no entry of this term is committed yet */
-        RAFT_TOO_LARGE,
-        RAFT_BAD_TARGET,
+        RAFT_TOO_LARGE, /* RAFT_ENTRY_BYTES_MAX */
+        RAFT_BAD_TARGET, /* no other voter */
+        RAFT_BAD_COMMAND, /* not a RAFT_ENTRY_COMMAND, or none at all */
 };
 
 enum raft_effect_type {
-        RAFT_PERSIST, /* make durable, in order of generation, then feed PERSISTED */
+        RAFT_PERSIST, /* make durable, in order of generation, then feed PERSISTED; at most one a
+                       * step, its entries are valid until the next step */
         RAFT_SEND, /* @message, now; its entries are valid until the next step */
         RAFT_COMMITTED, /* all up to @index may be applied */
         RAFT_APPENDED, /* entries @first to @last are new in the log */
         RAFT_PROPOSED, /* the commands became entries @first to @last */
-        RAFT_REFUSED, /* the proposal, read or transfer was refused: @refusal, @context */
+        RAFT_REFUSED, /* @refused, that is a proposal, read or transfer: @refusal, @context. Reads
+                       * that were waiting are refused when the leader steps down */
         RAFT_READ_READY, /* read @context may be served once @index is applied */
-        RAFT_ROLE_CHANGED, /* role, term or leader changed */
+        RAFT_ROLE_CHANGED, /* role, term or leader changed; the first effect of its step */
         RAFT_NOTE, /* for the journal: @note, @message or @peer */
 };
 
@@ -130,7 +136,7 @@ enum raft_note {
         RAFT_NOTE_ELECTION_STARTED,
         RAFT_NOTE_VOTED, /* for @peer */
         RAFT_NOTE_QUORUM_LOST, /* a leader steps down */
-        RAFT_NOTE_TRUNCATED, /* @first and all behind it were dropped */
+        RAFT_NOTE_TRUNCATED, /* @first to @last were dropped, by order of the leader @peer */
         RAFT_NOTE_TRANSFER_STARTED, /* to @peer */
         RAFT_NOTE_TRANSFER_FAILED,
         RAFT_NOTE_PEER_PROBED, /* @peer rejected an append and is probed */
@@ -146,9 +152,11 @@ struct raft_persist {
         uint64_t last;
 };
 
+/* Only the fields that the type names are set. */
 struct raft_effect {
         enum raft_effect_type type;
         enum raft_note note;
+        enum raft_event_type refused;
         enum raft_refusal refusal;
         struct raft_persist persist;
         struct raft_message message;
@@ -209,10 +217,14 @@ uint64_t raft_index_last(const struct raft *r);
 bool raft_is_ready(const struct raft *r);
 const struct raft_members *raft_members(const struct raft *r);
 
-/* What a leader knows of @peer: the last index known to be on its disk, and its last answer. */
+/*
+ * What a leader knows of @peer: the last index known to be on its disk, and its last answer. All
+ * zero if this member does not lead.
+ */
 struct raft_peer_view {
         uint64_t match;
-        struct instant answered; /* send time of the newest message that it answered */
+        struct instant answered; /* not later than the newest message that it answered was sent;
+                                  * INSTANT_NEVER before its first answer to this leader */
 };
 struct raft_peer_view raft_peer_view(const struct raft *r, node_id peer);
 
@@ -223,8 +235,9 @@ const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);
 void raft_message_encode(const struct raft_message *m, struct buffer *b);
 
 /*
- * Decodes one message from @r. Entries are put into @entries, of RAFT_APPEND_ENTRIES_MAX, and
- * borrow their bytes from what is read. Returns false if it is malformed: then nothing may be used.
+ * Decodes one message from @r; what follows it is left there. Entries are put into @entries, of
+ * RAFT_APPEND_ENTRIES_MAX, and borrow their bytes from what is read. Returns false if it is
+ * malformed: then nothing may be used.
  */
 bool raft_message_decode(struct reader *r, struct raft_entry *entries, struct raft_message *ret);
 

@@ -1,0 +1,183 @@
+/*
+ * Elections: pre-vote, vote and stickiness (Raft dissertation, 3.4, 3.6.1 and 9.6). A member asks
+ * first whether it would be elected, which changes nobody; only then does it raise its term.
+ */
+#include <assert.h>
+
+#include "election/raft/raft-internal.h"
+
+static unsigned bit_of(node_id id)
+{
+        return 1u << id;
+}
+
+void raft_start_pre_vote(struct raft *r)
+{
+        assert(r->role != RAFT_LEADER);
+        r->role = RAFT_PRE_CANDIDATE;
+        /* Who asks for pre-votes must grant them, too; so it no longer follows anybody. */
+        r->leader = NODE_NOBODY;
+        r->granted = bit_of(r->config.self);
+        r->pre_votes_due = true;
+        r->votes_due = false;
+        raft_reset_election_timer(r);
+        raft_note_peer(r, RAFT_NOTE_PRE_VOTE_STARTED, NODE_NOBODY);
+        if (raft_is_quorum(&r->config.members, r->granted))
+                raft_campaign(r, false);
+}
+
+void raft_campaign(struct raft *r, bool by_order)
+{
+        assert(r->role != RAFT_LEADER);
+        r->role = RAFT_CANDIDATE;
+        raft_set_term(r, r->term + 1);
+        r->vote = r->config.self;
+        r->granted = 0; /* our own vote counts when it is on disk */
+        r->pre_votes_due = false;
+        r->votes_due = true;
+        r->by_order = by_order;
+        raft_reset_election_timer(r);
+        raft_note_peer(r, RAFT_NOTE_ELECTION_STARTED, NODE_NOBODY);
+}
+
+void raft_election_timeout(struct raft *r)
+{
+        if (r->config.pre_vote)
+                raft_start_pre_vote(r);
+        else
+                raft_campaign(r, false);
+}
+
+void raft_count_own_vote(struct raft *r)
+{
+        if (r->role != RAFT_CANDIDATE || !raft_persist_has_vote(r))
+                return;
+        r->granted |= bit_of(r->config.self);
+        if (raft_is_quorum(&r->config.members, r->granted))
+                raft_become_leader(r);
+}
+
+/*
+ * Whether a live leader speaks against an election. A leader is alive to itself as long as its
+ * quorum answers. One that asks for votes itself leads no more, whatever we heard of it before.
+ */
+static bool leader_is_alive(const struct raft *r, node_id candidate)
+{
+        if (r->role == RAFT_LEADER)
+                return true;
+        return r->leader != NODE_NOBODY && r->leader != candidate &&
+               !instant_reached(instant_after(r->contact, r->config.election_timeout), r->now);
+}
+
+/* The later term wins, whatever the length; then the longer log. */
+static bool log_is_up_to_date(const struct raft *r, const struct raft_message *m)
+{
+        uint64_t term = raft_log_last_term(&r->log);
+
+        if (m->log_term != term)
+                return m->log_term > term;
+        return m->log_index >= raft_log_last(&r->log);
+}
+
+void raft_on_pre_vote(struct raft *r, const struct raft_message *m)
+{
+        bool granted = m->term > r->term && log_is_up_to_date(r, m) && !leader_is_alive(r, m->from);
+
+        /* A refusal tells our real term: the asker must learn it, or it may ask for ever. */
+        raft_reply(r, &(struct raft_message){
+                              .type = RAFT_PRE_VOTE_REPLY,
+                              .to = m->from,
+                              .term = granted ? m->term : r->term,
+                              .granted = granted,
+                      });
+}
+
+/* Refusals of a higher term have been adopted before this is called. */
+void raft_on_pre_vote_reply(struct raft *r, const struct raft_message *m)
+{
+        if (r->role != RAFT_PRE_CANDIDATE || !m->granted || m->term != r->term + 1)
+                return;
+        r->granted |= bit_of(m->from);
+        if (raft_is_quorum(&r->config.members, r->granted))
+                raft_campaign(r, false);
+}
+
+static bool may_vote_for(const struct raft *r, const struct raft_message *m)
+{
+        if (m->term != r->term || r->role == RAFT_LEADER || r->role == RAFT_CANDIDATE)
+                return false;
+        if (r->vote != NODE_NOBODY && r->vote != m->from)
+                return false;
+        return log_is_up_to_date(r, m);
+}
+
+void raft_on_vote(struct raft *r, const struct raft_message *m)
+{
+        /* The mark of a transfer skips stickiness and nothing else. */
+        if (m->term >= r->term && !m->transfer && leader_is_alive(r, m->from))
+                return;
+        if (m->term > r->term)
+                raft_become_follower(r, m->term, NODE_NOBODY);
+        if (!may_vote_for(r, m)) {
+                raft_reply(r, &(struct raft_message){
+                                      .type = RAFT_VOTE_REPLY, .to = m->from, .term = r->term });
+                return;
+        }
+        if (r->vote == NODE_NOBODY) {
+                r->vote = m->from;
+                r->disk.hard_changed = true;
+                raft_note_peer(r, RAFT_NOTE_VOTED, m->from);
+        }
+        if (r->role == RAFT_PRE_CANDIDATE)
+                raft_become_follower(r, r->term, NODE_NOBODY);
+        r->vote_reply_due = true;
+        raft_reset_election_timer(r);
+}
+
+void raft_on_vote_reply(struct raft *r, const struct raft_message *m)
+{
+        if (r->role != RAFT_CANDIDATE || !m->granted || m->term != r->term)
+                return;
+        r->granted |= bit_of(m->from);
+        if (raft_is_quorum(&r->config.members, r->granted))
+                raft_become_leader(r);
+}
+
+static void ask_all(struct raft *r, enum raft_message_type type)
+{
+        const struct raft_members *members = &r->config.members;
+
+        for (unsigned i = 0; i < members->n_voters; i++) {
+                if (members->voters[i] == r->config.self)
+                        continue;
+                raft_send(r, &(struct raft_message){
+                                     .type = type,
+                                     .to = members->voters[i],
+                                     .term = type == RAFT_PRE_VOTE ? r->term + 1 : r->term,
+                                     .log_index = raft_log_last(&r->log),
+                                     .log_term = raft_log_last_term(&r->log),
+                                     .transfer = type == RAFT_VOTE && r->by_order,
+                             });
+        }
+}
+
+void raft_flush_votes(struct raft *r)
+{
+        if (r->role == RAFT_PRE_CANDIDATE && r->pre_votes_due) {
+                r->pre_votes_due = false;
+                ask_all(r, RAFT_PRE_VOTE);
+        }
+        if (!raft_persist_has_vote(r))
+                return;
+        if (r->role == RAFT_CANDIDATE && r->votes_due) {
+                r->votes_due = false;
+                ask_all(r, RAFT_VOTE);
+        }
+        if (r->vote_reply_due) {
+                r->vote_reply_due = false;
+                raft_send(r, &(struct raft_message){ .type = RAFT_VOTE_REPLY,
+                                                     .to = r->vote,
+                                                     .term = r->term,
+                                                     .granted = true });
+        }
+}
