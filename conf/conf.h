@@ -158,8 +158,8 @@ struct conf {
 /*
  * Reads @path and *.conf in the directory conf.d beside it, in the order of their names. Returns 0
  * and a configuration for conf_free(); or a negative errno and one complaint in @ret_complaint:
- * -EINVAL if the content is refused, -E2BIG if there is too much of it, -ENOMEM, or why a file
- * could not be read.
+ * -EINVAL if the content is refused, -E2BIG if there are too many bytes or files, or why a file
+ * could not be read. Not for two threads at once: libconfuse has one lexer.
  */
 int conf_load(const char *path, struct conf **ret, struct conf_complaint *ret_complaint);
 

@@ -1,0 +1,12 @@
+/* What the files left out: defaults of the table, and values that follow from others. Private. */
+#pragma once
+
+#include "conf/conf.h"
+#include "conf/places.h"
+
+/*
+ * Fills @conf, in which node and cluster exist, up: afterwards each field has its value, members
+ * have their ids, and members and services are sorted. Returns 0, or -EINVAL with a complaint.
+ */
+int conf_complete(struct conf *conf, const struct places *places,
+                  struct conf_complaint *ret_complaint);
