@@ -233,7 +233,7 @@ void store_free(struct store *s);
 void store_apply(struct store *s, uint64_t index, const uint8_t *bytes, size_t n,
                  struct instant noted, struct store_result *ret);
 
-/* A replica that shares only this with another one has applied the same changes; notes aside. */
+/* Equal on replicas that applied the same commands: over tree, leases and history, not notes. */
 uint32_t store_checksum(const struct store *s);
 
 /*

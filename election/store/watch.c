@@ -1,0 +1,252 @@
+/* History and watchers; see watch.h. */
+#include "election/store/watch.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "election/store/path.h"
+
+struct watcher {
+        UT_hash_handle hh;
+        uint64_t number;
+        bool recursive;
+        uint64_t since;
+        struct event *event; /* what woke it */
+        struct watch_point *point; /* NULL once it is woken */
+        struct watcher *next, *previous;
+};
+
+struct watch_point {
+        UT_hash_handle hh;
+        struct watcher *first;
+        size_t n_path;
+        char path[];
+};
+
+static struct watch_point *find_point(const struct watch *w, const char *path, size_t n)
+{
+        struct watch_point *p;
+
+        HASH_FIND(hh, w->points, path, n, p);
+        return p;
+}
+
+static struct watch_point *make_point(struct watch *w, const char *path, size_t n)
+{
+        struct watch_point *p = must_alloc(1, sizeof(*p) + n + 1);
+
+        p->n_path = n;
+        memcpy(p->path, path, n);
+        HASH_ADD_KEYPTR(hh, w->points, p->path, p->n_path, p);
+        return p;
+}
+
+static struct watcher *find_watcher(const struct watch *w, uint64_t number)
+{
+        struct watcher *watcher;
+
+        HASH_FIND(hh, w->watchers, &number, sizeof(number), watcher);
+        return watcher;
+}
+
+/* The watcher waits no longer; a point goes with its last one. */
+static void leave_point(struct watch *w, struct watcher *watcher)
+{
+        struct watch_point *p = watcher->point;
+
+        if (watcher->previous)
+                watcher->previous->next = watcher->next;
+        else
+                p->first = watcher->next;
+        if (watcher->next)
+                watcher->next->previous = watcher->previous;
+        watcher->point = NULL;
+        watcher->next = watcher->previous = NULL;
+        if (!p->first) {
+                HASH_DEL(w->points, p);
+                free(p);
+        }
+}
+
+static void forget(struct watch *w, struct watcher *watcher)
+{
+        if (watcher->point)
+                leave_point(w, watcher);
+        event_unref(watcher->event);
+        HASH_DEL(w->watchers, watcher);
+        free(watcher);
+}
+
+static void wake(struct watch *w, struct watcher *watcher, struct event *e)
+{
+        watcher->event = event_ref(e);
+        leave_point(w, watcher);
+        MUST_GROW(w->woken, w->n_woken, w->n_woken_max);
+        w->woken[w->n_woken++] = watcher->number;
+}
+
+/* Wakes those at one point; with @only_recursive those who look below it, too. */
+static void wake_point(struct watch *w, struct event *e, const char *path, size_t n,
+                       bool only_recursive)
+{
+        struct watch_point *p = find_point(w, path, n);
+        struct watcher *next;
+
+        for (struct watcher *i = p ? p->first : NULL; i; i = next) {
+                next = i->next;
+                if (i->since <= e->shown.index && (i->recursive || !only_recursive))
+                        wake(w, i, e);
+        }
+}
+
+/* Wakes those at the path of the event, and those who look below a directory above it. */
+static void wake_matching(struct watch *w, struct event *e)
+{
+        size_t n = e->n_path;
+
+        if (!w->points)
+                return;
+        wake_point(w, e, e->path, n, false);
+        while (n > 1) {
+                n = path_parent(e->path, n);
+                if (!path_hides(e->path, e->n_path, n))
+                        wake_point(w, e, e->path, n, true);
+        }
+}
+
+void watch_wake_removed(struct watch *w, struct event *e, const char *path, size_t n)
+{
+        if (w->points)
+                wake_point(w, e, path, n, false);
+}
+
+static void drop_oldest(struct watch *w)
+{
+        struct event *e = w->history[w->first];
+
+        w->n_bytes -= event_bytes(e);
+        w->history[w->first] = NULL;
+        w->first = (w->first + 1) % STORE_HISTORY_MAX;
+        w->n--;
+        event_unref(e);
+}
+
+/* Both limits count what is the same everywhere, so that all replicas keep the same events. */
+static void remember(struct watch *w, struct event *e)
+{
+        if (w->n == STORE_HISTORY_MAX)
+                drop_oldest(w);
+        w->history[(w->first + w->n) % STORE_HISTORY_MAX] = e;
+        w->n++;
+        w->n_bytes += event_bytes(e);
+        while (w->n > 1 && w->n_bytes > STORE_HISTORY_BYTES_MAX)
+                drop_oldest(w);
+}
+
+void watch_publish(struct watch *w, struct event *e)
+{
+        remember(w, e);
+        if (!e->shown.refresh)
+                wake_matching(w, e);
+}
+
+void watch_begin(struct watch *w)
+{
+        for (size_t i = 0; i < w->n_taken; i++)
+                event_unref(w->taken[i]);
+        w->n_taken = 0;
+        w->n_woken = 0;
+}
+
+void watch_done(struct watch *w)
+{
+        struct watcher *watcher, *next;
+
+        watch_begin(w);
+        HASH_ITER(hh, w->watchers, watcher, next)
+                forget(w, watcher);
+        while (w->n > 0)
+                drop_oldest(w);
+        free(w->woken);
+        free(w->taken);
+}
+
+uint64_t watch_oldest(const struct watch *w, uint64_t index)
+{
+        return w->n > 0 ? w->history[w->first]->shown.index : index + 1;
+}
+
+struct event *watch_search(const struct watch *w, const char *path, size_t n, bool recursive,
+                           uint64_t since)
+{
+        uint64_t oldest = watch_oldest(w, 0);
+
+        for (size_t i = (size_t)(since - oldest); since >= oldest && i < w->n; i++) {
+                struct event *e = w->history[(w->first + i) % STORE_HISTORY_MAX];
+
+                if (event_matches(e, path, n, recursive))
+                        return e;
+        }
+        return NULL;
+}
+
+static void join_point(struct watch *w, struct watcher *watcher, const char *path, size_t n)
+{
+        struct watch_point *p = find_point(w, path, n);
+
+        if (!p)
+                p = make_point(w, path, n);
+        watcher->point = p;
+        watcher->next = p->first;
+        if (p->first)
+                p->first->previous = watcher;
+        p->first = watcher;
+}
+
+uint64_t watch_add(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since)
+{
+        struct watcher *watcher;
+
+        if (HASH_COUNT(w->watchers) >= STORE_WATCHERS_MAX)
+                return 0;
+        watcher = must_alloc(1, sizeof(*watcher));
+        watcher->number = ++w->last_watcher;
+        watcher->recursive = recursive;
+        watcher->since = since;
+        HASH_ADD(hh, w->watchers, number, sizeof(watcher->number), watcher);
+        join_point(w, watcher, path, n);
+        return watcher->number;
+}
+
+const struct store_event *watch_take(struct watch *w, uint64_t number)
+{
+        struct watcher *watcher = find_watcher(w, number);
+        struct event *e;
+
+        if (!watcher || !watcher->event)
+                return NULL;
+        e = event_ref(watcher->event);
+        MUST_GROW(w->taken, w->n_taken, w->n_taken_max);
+        w->taken[w->n_taken++] = e;
+        forget(w, watcher);
+        return &e->shown;
+}
+
+void watch_remove(struct watch *w, uint64_t number)
+{
+        struct watcher *watcher = find_watcher(w, number);
+
+        if (watcher)
+                forget(w, watcher);
+}
+
+uint32_t watch_checksum(const struct watch *w)
+{
+        struct buffer b = { 0 };
+        uint32_t sum = 0;
+
+        for (size_t i = 0; i < w->n; i++)
+                sum += event_checksum(w->history[(w->first + i) % STORE_HISTORY_MAX], &b);
+        buffer_done(&b);
+        return sum;
+}
