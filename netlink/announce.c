@@ -1,12 +1,10 @@
 /* Announcements: who owns an address now, told to all neighbours at once. */
 #include <errno.h>
-#include <linux/if_packet.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#include "netlink/netlink.h"
+#include "netlink/link.h"
+#include "netlink/packet-socket.h"
 #include "netlink/packet.h"
 
 struct announcer {
@@ -27,13 +25,10 @@ int announcer_new(struct netlink *nl, struct announcer **ret)
                 return -ENOMEM;
         *a = (struct announcer){ .nl = nl, .fd = -1 };
 
-        /*
-         * Protocol zero: it never receives. It is bound to no interface, so that one that comes
-         * back with another index needs no new socket: each packet says where it goes.
-         */
-        a->fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        /* Bound to no interface, so that one that comes back with another index is no matter. */
+        a->fd = packet_socket_open();
         if (a->fd < 0)
-                return -errno;
+                return a->fd;
         *ret = TAKE_PTR(a);
         return 0;
 }
@@ -47,23 +42,6 @@ void announcer_free(struct announcer *a)
         free(a);
 }
 
-/* Sends @n bytes behind a link header to @mac_to; the kernel writes that header. */
-static int send_packet(const struct announcer *a, unsigned ifindex, uint16_t protocol,
-                       const uint8_t mac_to[ETH_ALEN], const void *bytes, size_t n)
-{
-        struct sockaddr_ll to = {
-                .sll_family = AF_PACKET,
-                .sll_protocol = htons(protocol),
-                .sll_ifindex = (int)ifindex,
-                .sll_halen = ETH_ALEN,
-        };
-
-        memcpy(to.sll_addr, mac_to, ETH_ALEN);
-        if (sendto(a->fd, bytes, n, 0, (const struct sockaddr *)&to, sizeof(to)) < 0)
-                return errno == ENXIO ? -ENODEV : -errno;
-        return 0;
-}
-
 /* Some neighbours believe only requests, some only replies. */
 static int announce_ipv4(const struct announcer *a, const struct link_state *link,
                          const struct vip *vip)
@@ -72,9 +50,10 @@ static int announce_ipv4(const struct announcer *a, const struct link_state *lin
         struct ether_arp reply = arp_claim(ARPOP_REPLY, vip->address.v4, link->mac);
         int r, q;
 
-        r = send_packet(a, link->ifindex, ETHERTYPE_ARP, link->broadcast, &request,
-                        sizeof(request));
-        q = send_packet(a, link->ifindex, ETHERTYPE_ARP, link->broadcast, &reply, sizeof(reply));
+        r = packet_socket_send(a->fd, link->ifindex, ETHERTYPE_ARP, link->broadcast, &request,
+                               sizeof(request));
+        q = packet_socket_send(a->fd, link->ifindex, ETHERTYPE_ARP, link->broadcast, &reply,
+                               sizeof(reply));
         return r < 0 ? r : q;
 }
 
@@ -84,7 +63,8 @@ static int announce_ipv6(const struct announcer *a, const struct link_state *lin
         struct neighbour_advert advert = neighbour_advert(&vip->address.v6, link->mac,
                                                           link->forwards_ipv6);
 
-        return send_packet(a, link->ifindex, ETHERTYPE_IPV6, all_nodes, &advert, sizeof(advert));
+        return packet_socket_send(a->fd, link->ifindex, ETHERTYPE_IPV6, all_nodes, &advert,
+                                  sizeof(advert));
 }
 
 int announcer_send(struct announcer *a, const struct vip *vip)
@@ -95,10 +75,9 @@ int announcer_send(struct announcer *a, const struct vip *vip)
         r = netlink_link_get(a->nl, vip->interface, &link);
         if (r < 0)
                 return r;
-        if (link.no_arp)
-                return 0;
-        if (link.mac_len != ETH_ALEN)
-                return -EOPNOTSUPP;
+        r = link_has_neighbours(&link);
+        if (r <= 0)
+                return r;
         return vip->address.family == AF_INET6 ? announce_ipv6(a, &link, vip)
                                                : announce_ipv4(a, &link, vip);
 }

@@ -5,6 +5,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/rtnetlink.h>
+#include <net/ethernet.h>
 #include <string.h>
 
 #include "netlink/socket.h"
@@ -199,6 +200,13 @@ int link_index(struct netlink *nl, const char *interface, unsigned *ret)
                 return r;
         *ret = link.ifindex;
         return 0;
+}
+
+int link_has_neighbours(const struct link_state *link)
+{
+        if (link->no_arp)
+                return 0;
+        return link->mac_len == ETH_ALEN ? 1 : -EOPNOTSUPP;
 }
 
 int netlink_link_promote_secondaries(struct netlink *nl, const char *interface, bool on)

@@ -13,3 +13,9 @@ int link_index(struct netlink *nl, const char *interface, unsigned *ret);
 
 /* As netlink_link_get(), by index. */
 int link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret);
+
+/*
+ * Whether there are neighbours on @link that can be told or asked: 1, or 0 (loopback, tunnel).
+ * -EOPNOTSUPP: its hardware addresses are not those of Ethernet.
+ */
+int link_has_neighbours(const struct link_state *link);

@@ -207,3 +207,32 @@ int announcer_send(struct announcer *a, const struct vip *vip);
  * 5 s after the first, then every 60 s.
  */
 usec_t announce_wait(unsigned n_sent);
+
+/* Hearing whether somebody else has an address. */
+
+/*
+ * Listens for packets in which others claim one address at its interface: an answer to a probe
+ * before we take it, an announcement while we hold it. Nothing else wakes its descriptor.
+ */
+struct prober;
+
+/* Borrows @nl, which must live longer; copies @vip. The interface need not exist yet. */
+int prober_new(struct netlink *nl, const struct vip *vip, struct prober **ret);
+void prober_free(struct prober *p);
+DEFINE_CLEANUP(struct prober *, prober_free)
+
+/*
+ * Asks who has the address, in a way that changes nobody's tables. Only of use while this host does
+ * not have it. Whoever has it answers within a round trip. Errors as announcer_send().
+ */
+int prober_send(struct prober *p);
+
+/* Readable when somebody claims the address. Stays the prober's. */
+int prober_fd(const struct prober *p);
+
+/*
+ * Takes the next claim without waiting. Returns 1 with the claimant's hardware address in @ret_mac,
+ * 0 when there is none. Packets that this interface has sent itself are no claims; with a second
+ * interface in the same segment, `arp_ignore` of the kernel decides whether that one claims.
+ */
+int prober_read(struct prober *p, uint8_t ret_mac[6]);

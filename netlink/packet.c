@@ -61,30 +61,39 @@ static uint16_t checksum_end(uint32_t sum)
         return (uint16_t)~sum;
 }
 
-/* Over the pseudo header (RFC 8200, 8.1) and what follows the IPv6 header. */
-static uint16_t advert_checksum(const struct neighbour_advert *a)
+/* Of the @n bytes of ICMPv6 behind @ip, with the pseudo header (RFC 8200, 8.1). */
+static uint16_t icmpv6_checksum(const struct ip6_hdr *ip, const void *bytes, size_t n)
 {
-        const size_t length = sizeof(*a) - offsetof(struct neighbour_advert, advert);
         uint32_t sum;
 
-        sum = checksum_add(0, &a->ip.ip6_src, sizeof(a->ip.ip6_src));
-        sum = checksum_add(sum, &a->ip.ip6_dst, sizeof(a->ip.ip6_dst));
-        sum += (uint32_t)length + IPPROTO_ICMPV6;
-        sum = checksum_add(sum, &a->advert, length);
-        return checksum_end(sum);
+        sum = checksum_add(0, &ip->ip6_src, sizeof(ip->ip6_src));
+        sum = checksum_add(sum, &ip->ip6_dst, sizeof(ip->ip6_dst));
+        sum += (uint32_t)n + IPPROTO_ICMPV6;
+        return checksum_end(checksum_add(sum, bytes, n));
+}
+
+/* The header before @n bytes of ICMPv6 that go to a multicast address ff02::@high:@low. */
+static struct ip6_hdr neighbour_header(size_t n, uint32_t high, uint32_t low)
+{
+        struct ip6_hdr ip = {
+                .ip6_flow = htonl(6u << 28),
+                .ip6_plen = htons((uint16_t)n),
+                .ip6_nxt = IPPROTO_ICMPV6,
+                .ip6_hlim = HOPS_OF_NEIGHBOURS,
+        };
+
+        ip.ip6_dst.s6_addr32[0] = htonl(0xff020000);
+        ip.ip6_dst.s6_addr32[2] = htonl(high);
+        ip.ip6_dst.s6_addr32[3] = htonl(low);
+        return ip;
 }
 
 struct neighbour_advert neighbour_advert(const struct in6_addr *address,
                                          const uint8_t mac[ETH_ALEN], bool is_router)
 {
+        const size_t n = sizeof(struct neighbour_advert) - sizeof(struct ip6_hdr);
         struct neighbour_advert a = {
-                .ip = {
-                        .ip6_flow = htonl(6u << 28),
-                        .ip6_plen = htons(sizeof(a) - offsetof(struct neighbour_advert, advert)),
-                        .ip6_nxt = IPPROTO_ICMPV6,
-                        .ip6_hlim = HOPS_OF_NEIGHBOURS,
-                        .ip6_src = *address,
-                },
+                .ip = neighbour_header(n, 0, 1), /* all nodes */
                 .advert = {
                         .nd_na_type = ND_NEIGHBOR_ADVERT,
                         .nd_na_flags_reserved =
@@ -97,10 +106,64 @@ struct neighbour_advert neighbour_advert(const struct in6_addr *address,
                 },
         };
 
-        a.ip.ip6_dst.s6_addr[0] = 0xff; /* ff02::1 */
-        a.ip.ip6_dst.s6_addr[1] = 0x02;
-        a.ip.ip6_dst.s6_addr[15] = 0x01;
+        a.ip.ip6_src = *address;
         memcpy(a.mac, mac, ETH_ALEN);
-        a.advert.nd_na_cksum = htons(advert_checksum(&a));
+        a.advert.nd_na_cksum = htons(icmpv6_checksum(&a.ip, &a.advert, n));
         return a;
+}
+
+struct neighbour_probe neighbour_probe(const struct in6_addr *address, uint8_t ret_mac_to[ETH_ALEN])
+{
+        /* Each address listens at a multicast address that ends in its own last three bytes. */
+        const uint32_t low = 0xff000000 | (ntohl(address->s6_addr32[3]) & 0xffffff);
+        struct neighbour_probe p = {
+                .ip = neighbour_header(sizeof(p.solicit), 1, low),
+                .solicit = {
+                        .nd_ns_type = ND_NEIGHBOR_SOLICIT,
+                        .nd_ns_target = *address,
+                },
+        };
+
+        p.solicit.nd_ns_cksum = htons(icmpv6_checksum(&p.ip, &p.solicit, sizeof(p.solicit)));
+        ret_mac_to[0] = ret_mac_to[1] = 0x33; /* RFC 2464, 7 */
+        memcpy(&ret_mac_to[2], &p.ip.ip6_dst.s6_addr[12], 4);
+        return p;
+}
+
+bool arp_is_claim(const void *bytes, size_t n, struct in_addr address, uint8_t ret_mac[ETH_ALEN])
+{
+        static const uint8_t nobody[ETH_ALEN] = { 0 };
+        struct ether_arp arp, like = arp_probe(address, nobody);
+
+        if (n < sizeof(arp))
+                return false;
+        memcpy(&arp, bytes, sizeof(arp));
+        /* Requests claim as well as replies do. */
+        if (memcmp(&arp.ea_hdr, &like.ea_hdr, offsetof(struct arphdr, ar_op)) != 0)
+                return false;
+        if (memcmp(arp.arp_spa, &address, sizeof(address)) != 0)
+                return false;
+        memcpy(ret_mac, arp.arp_sha, ETH_ALEN);
+        return true;
+}
+
+bool advert_is_claim(const void *bytes, size_t n, const struct in6_addr *address,
+                     const uint8_t mac_from[ETH_ALEN], uint8_t ret_mac[ETH_ALEN])
+{
+        const size_t n_least = offsetof(struct neighbour_advert, option);
+        struct neighbour_advert a = { 0 };
+
+        if (n < n_least)
+                return false;
+        memcpy(&a, bytes, n < sizeof(a) ? n : sizeof(a));
+        if (a.ip.ip6_nxt != IPPROTO_ICMPV6 || a.ip.ip6_hlim != HOPS_OF_NEIGHBOURS)
+                return false;
+        if (a.advert.nd_na_type != ND_NEIGHBOR_ADVERT || a.advert.nd_na_code != 0)
+                return false;
+        if (!IN6_ARE_ADDR_EQUAL(&a.advert.nd_na_target, address))
+                return false;
+        if (n >= sizeof(a) && a.option.nd_opt_type == ND_OPT_TARGET_LINKADDR)
+                mac_from = a.mac;
+        memcpy(ret_mac, mac_from, ETH_ALEN);
+        return true;
 }

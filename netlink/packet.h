@@ -33,3 +33,24 @@ _Static_assert(sizeof(struct neighbour_advert) == 40 + 24 + 8, "no padding on th
  */
 struct neighbour_advert neighbour_advert(const struct in6_addr *address,
                                          const uint8_t mac[ETH_ALEN], bool is_router);
+
+/* A question who has an address, asked without an address of one's own (RFC 4862, 5.4.2). */
+struct neighbour_probe {
+        struct ip6_hdr ip;
+        struct nd_neighbor_solicit solicit;
+};
+
+_Static_assert(sizeof(struct neighbour_probe) == 40 + 24, "no padding on the wire");
+
+/* To all that could have @address, at the Ethernet address @ret_mac_to. */
+struct neighbour_probe neighbour_probe(const struct in6_addr *address,
+                                       uint8_t ret_mac_to[ETH_ALEN]);
+
+/*
+ * Whether the @n bytes behind an Ethernet header claim @address for somebody, whose hardware
+ * address goes to @ret_mac. @mac_from is where the packet came from, for an advertisement that does
+ * not say.
+ */
+bool arp_is_claim(const void *bytes, size_t n, struct in_addr address, uint8_t ret_mac[ETH_ALEN]);
+bool advert_is_claim(const void *bytes, size_t n, const struct in6_addr *address,
+                     const uint8_t mac_from[ETH_ALEN], uint8_t ret_mac[ETH_ALEN]);
