@@ -102,6 +102,12 @@ static int event_of(const struct nlmsghdr *header, struct netlink_event *ret)
         }
 }
 
+/* Says that something was missed. */
+static void tell_overrun(netlink_event_fn *callback, void *userdata)
+{
+        callback(&(struct netlink_event){ .type = NETLINK_OVERRUN }, userdata);
+}
+
 /* Tells the events of one datagram of @n bytes; returns their number. */
 static int tell_datagram(const struct netlink_monitor *m, int n, netlink_event_fn *callback,
                          void *userdata)
@@ -114,14 +120,14 @@ static int tell_datagram(const struct netlink_monitor *m, int n, netlink_event_f
                 int r;
 
                 r = event_of(header, &event);
-                if (r == -EAFNOSUPPORT)
+                if (r == 0 || r == -EAFNOSUPPORT)
                         continue;
+                /* What cannot be understood is as good as lost. */
                 if (r < 0)
-                        return r;
-                if (r > 0) {
+                        tell_overrun(callback, userdata);
+                else
                         callback(&event, userdata);
-                        n_events++;
-                }
+                n_events++;
         }
         return n_events;
 }
@@ -136,16 +142,13 @@ int netlink_monitor_read(struct netlink_monitor *m, netlink_event_fn *callback, 
                         break;
                 /* A datagram that is too large is as lost as one that found no room. */
                 if (r == -ENOBUFS || r == -EMSGSIZE) {
-                        callback(&(struct netlink_event){ .type = NETLINK_OVERRUN }, userdata);
+                        tell_overrun(callback, userdata);
                         n_events++;
                         continue;
                 }
                 if (r < 0)
                         return r;
-                r = tell_datagram(m, r, callback, userdata);
-                if (r < 0)
-                        return r;
-                n_events += r;
+                n_events += tell_datagram(m, r, callback, userdata);
         }
         return n_events;
 }

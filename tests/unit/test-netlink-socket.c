@@ -120,7 +120,7 @@ static void freeing_nothing_is_harmless(void **state)
         prober_free(NULL);
 }
 
-/* How many descriptors this process may open at all is set so that the next one fails. */
+/* The process has not one descriptor left. */
 static void objects_that_cannot_be_made_leave_nothing(void **state)
 {
         struct netlink *nl = (struct netlink *)1;
