@@ -8,7 +8,6 @@
 #include "conf/complaint.h"
 #include "conf/options.h"
 #include "conf/reader.h"
-#include "conf/suggest.h"
 #include "election/base/memory.h"
 
 /* The renewal that fits every TTL; renew may be longer, up to a fifth. */
@@ -37,7 +36,7 @@ static int complete_option(const struct completion *c, const struct conf_option 
         if (option->computed)
                 return 0;
         return complain(c->complaint, block->file, block->line,
-                        "%s is missing in this %s; write %s", option->key,
+                        "%s is missing in this %s block; write %s", option->key,
                         conf_sections[option->section].name, option->type->accepted);
 }
 
@@ -95,45 +94,61 @@ static uint64_t hash_cluster(const struct conf_cluster *cluster)
         return hash;
 }
 
+enum { MEMBER_LIST_SIZE = MEMBERS_MAX * (NAME_SIZE + 4) };
+
+/* The names of all members, or of those that may hold a service, for a complaint. */
+static const char *list_members(const struct conf_cluster *cluster, bool holders_only,
+                                char ret[static MEMBER_LIST_SIZE])
+{
+        size_t n = 0;
+
+        ret[0] = '\0';
+        for (size_t i = 0; i < cluster->n_members; i++) {
+                const struct conf_member *m = cluster->members[i];
+
+                if (!holders_only || m->role == CONF_MEMBER)
+                        n += (size_t)snprintf(ret + n, MEMBER_LIST_SIZE - n, "%s\"%s\"",
+                                              n ? ", " : "", m->name);
+        }
+        return ret;
+}
+
 static int complete_node(const struct completion *c)
 {
         struct conf *conf = c->conf;
         struct conf_node *node = &conf->node;
+        const struct conf_cluster *cluster = &conf->cluster;
         const struct conf_member *self = conf_member_by_name(conf, node->name);
         const struct place *place = places_find(c->places, node, NULL);
-        struct suggestion near = { 0 };
+        char members[MEMBER_LIST_SIZE];
 
-        if (self) {
-                conf->self = self->id;
-                if (!places_find(c->places, node, "address"))
-                        node->address = self->address;
-                return 0;
-        }
-        for (size_t i = 0; i < conf->cluster.n_members; i++)
-                suggestion_offer(&near, node->name, conf->cluster.members[i]->name);
-        return complain(
-                c->complaint, place->file, place->line,
-                "node \"%s\" is not a member of cluster \"%s\"; add member \"%s\" there, or "
-                "name this node as one of its members%s%s%s",
-                node->name, conf->cluster.name, node->name, near.word ? ": did you mean \"" : "",
-                near.word ? near.word : "", near.word ? "\"?" : "");
+        if (!self)
+                return complain(c->complaint, place->file, place->line,
+                                "node \"%s\" is not a member of cluster \"%s\"; add member \"%s\" "
+                                "there, or name this node as one of its members: %s",
+                                node->name, cluster->name, node->name,
+                                list_members(cluster, false, members));
+        conf->self = self->id;
+        if (!places_find(c->places, node, "address"))
+                node->address = self->address;
+        return 0;
 }
 
 static int add_holder(const struct completion *c, struct conf_service *s, const struct place *place)
 {
         const struct conf_member *m = conf_member_by_name(c->conf, place->value);
-        char found[QUOTED_SIZE];
+        char found[QUOTED_SIZE], members[MEMBER_LIST_SIZE];
 
         if (!m)
                 return complain(c->complaint, place->file, place->line,
-                                "members: %s is not a member of cluster \"%s\"; write %s",
+                                "members: %s is not a member of cluster \"%s\"; write some of %s",
                                 quoted(place->value, found), c->conf->cluster.name,
-                                type_members.accepted);
+                                list_members(&c->conf->cluster, true, members));
         if (m->role == CONF_WITNESS)
                 return complain(c->complaint, place->file, place->line,
-                                "members: \"%s\" is a witness, which holds no service; write "
-                                "names of members with role = member",
-                                m->name);
+                                "members: \"%s\" is a witness, which holds no service; write some "
+                                "of %s",
+                                m->name, list_members(&c->conf->cluster, true, members));
         if (conf_service_has_member(s, m->id))
                 return complain(c->complaint, place->file, place->line,
                                 "members: \"%s\" is given twice; write each name once", m->name);

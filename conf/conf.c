@@ -96,11 +96,6 @@ static int check_members(const struct check *c)
         const struct conf_cluster *cluster = &c->conf->cluster;
         int r;
 
-        if (count_role(cluster, CONF_MEMBER) == 0)
-                return REFUSE(c, cluster, NULL,
-                              "cluster \"%s\" has no member that may hold a service; write a block "
-                              "member \"NAME\" { address = ... } for each machine",
-                              cluster->name);
         for (size_t i = 0; i < cluster->n_members; i++) {
                 const struct conf_member *m = cluster->members[i];
 
@@ -399,17 +394,24 @@ static int read_files(const struct conf_files *files, struct file_reader *reader
         return 0;
 }
 
-/* Both are needed before anything can be completed or checked. */
-static int check_blocks(const struct conf *conf, const char *path, struct conf_complaint *complaint)
+/* What is needed before anything can be completed or checked. */
+static int check_blocks(const struct check *c, const char *path)
 {
+        const struct conf *conf = c->conf;
+
         if (!conf->node.name)
-                return complain(complaint, path, 0,
+                return complain(c->complaint, path, 0,
                                 "there is no node block; write node \"NAME\" { } with the name of "
                                 "this machine");
         if (!conf->cluster.name)
-                return complain(complaint, path, 0,
+                return complain(c->complaint, path, 0,
                                 "there is no cluster block; write cluster \"NAME\" { } with a "
                                 "member \"NAME\" { address = ... } for each machine");
+        if (count_role(&conf->cluster, CONF_MEMBER) == 0)
+                return REFUSE(c, &conf->cluster, NULL,
+                              "cluster \"%s\" has no member that may hold a service; write a "
+                              "member \"NAME\" { address = ... } for each machine",
+                              conf->cluster.name);
         return 0;
 }
 
@@ -422,7 +424,7 @@ static int load(struct conf *conf, const struct conf_files *files, struct places
 
         r = read_files(files, &reader);
         if (r == 0)
-                r = check_blocks(conf, files->paths[0], complaint);
+                r = check_blocks(&check, files->paths[0]);
         if (r == 0)
                 r = conf_complete(conf, places, complaint);
         if (r == 0)

@@ -84,7 +84,7 @@ static void advise(const cfg_t *cfg, const char *name, char ret[static CONF_TEXT
         char homes[MESSAGE_SIZE];
 
         if (find_homes(name, homes)) {
-                (void)snprintf(ret, CONF_TEXT_SIZE, "it belongs into a block %s", homes);
+                (void)snprintf(ret, CONF_TEXT_SIZE, "it belongs into a %s block", homes);
                 return;
         }
         for (const cfg_opt_t *o = cfg->opts; o->name; o++) {
