@@ -35,6 +35,7 @@ struct node_config {
         uint64_t incarnation; /* random for each start of the process, below 2^63 */
         uint64_t seed;
         struct raft_members members;
+        char names[MEMBERS_MAX + 1][NAME_SIZE]; /* of the members, by id */
         usec_t heartbeat;
         usec_t election_timeout;
         usec_t request_timeout; /* a client's request is answered within it */
@@ -94,6 +95,7 @@ enum node_order {
 struct node_event {
         enum node_event_type type;
         struct instant now; /* read after the event happened; never earlier than the event before */
+        uint64_t wall; /* microseconds since 1970: for the history, never for a decision */
         uint64_t request; /* the caller's number, not 0 */
         node_id from;
         const uint8_t *bytes;

@@ -10,6 +10,7 @@
 enum { CARE_PAUSE_DOUBLINGS_MAX = 5 };
 
 #define CARE_PAUSE (500 * USEC_PER_MSEC)
+#define CARE_POLL (20 * USEC_PER_MSEC)
 
 static void start_step(struct failover *f, const struct failover_view *v, enum failover_step step,
                        usec_t limit, node_id peer)
@@ -103,6 +104,18 @@ static bool master_serves(const struct failover *f, const struct failover_view *
         return rank_is_fresh(&f->config, v, v->holder) && r->writable && r->epoch == v->epoch;
 }
 
+/* The master has closed for a hand-over and waits to hear that we have everything. */
+static bool tell_position(struct failover *f, const struct failover_view *v)
+{
+        const struct failover_report *master = &v->reports[v->holder];
+
+        if (master->state != FAILOVER_SWITCHING || !master->closed || master->epoch != v->epoch ||
+            own_report(f, v)->database != FAILOVER_DATABASE_RUNNING)
+                return false;
+        start_step(f, v, FAILOVER_STEP_POSITION, FAILOVER_FREEZE_LIMIT, NODE_NOBODY);
+        return true;
+}
+
 static void follow_master(struct failover *f, const struct failover_view *v)
 {
         const struct failover_report *own = own_report(f, v);
@@ -150,7 +163,7 @@ void care_look(struct failover *f, const struct failover_view *v)
                 return;
         if (v->lease == FAILOVER_LEASE_FREE)
                 prepare_candidate(f, v);
-        else if (v->lease == FAILOVER_LEASE_THEIRS)
+        else if (v->lease == FAILOVER_LEASE_THEIRS && !tell_position(f, v))
                 follow_master(f, v);
 }
 

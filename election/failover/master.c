@@ -322,6 +322,8 @@ bool failover_wants_lease(const struct failover *f)
 
 bool failover_is_closed(const struct failover *f)
 {
+        if (f->state == FAILOVER_SWITCHING)
+                return f->plan_done;
         return f->state == FAILOVER_STANDBY || f->state == FAILOVER_CANDIDATE ||
                f->state == FAILOVER_CAMPAIGNING || f->state == FAILOVER_RELEASING;
 }

@@ -48,6 +48,8 @@ void plan_next(struct failover *f, const struct failover_view *v)
         f->plan_done = f->plan.current >= f->plan.n;
         if (!f->plan_done)
                 run_current(f, v);
+        else
+                failover_add(f, FAILOVER_REPORT);
 }
 
 void plan_drop(struct failover *f)

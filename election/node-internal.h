@@ -1,0 +1,206 @@
+/* What the files of node.* share. */
+#pragma once
+
+#include "election/base/buffer.h"
+#include "election/node.h"
+
+enum {
+        NODE_NOTES_MAX = 8192, /* receipts of entries that are not applied yet */
+        NODE_STAMPS_MAX = 64, /* renewals of one service that are not answered */
+        NODE_ATTEST_MAX = 64, /* leases in one question about expiry */
+        NODE_HISTORY_TTL_SEC = 30 * 24 * 3600,
+        NODE_ORDER_TTL_SEC = 60,
+};
+
+/* When this replica received an entry (rule L4); the term tells a replaced entry apart. */
+struct node_receipt {
+        uint64_t index;
+        uint64_t term;
+        struct instant at;
+};
+
+/* The lease clock when a request for the lease was made (rule L1). */
+struct node_stamp {
+        uint64_t sequence;
+        struct instant at;
+};
+
+/* This process as the holder of one service's lease. */
+struct node_holder {
+        uint64_t epoch; /* of the lease that we hold or held; 0: none */
+        bool over; /* rule L7 or L12: never act on this epoch again */
+        uint64_t old_incarnation; /* adopted, and not renewed by this process yet; else 0 */
+        struct instant valid_until;
+        struct instant demote_at;
+        struct instant close_by;
+        struct instant renew_at;
+        struct instant hands_acked;
+        struct node_stamp stamps[NODE_STAMPS_MAX]; /* ring by sequence */
+};
+
+struct node_service {
+        struct node_service_config config;
+        struct failover *failover; /* NULL where this node is no member of the service */
+        struct failover_view view;
+        struct node_holder holder;
+        struct node_database_status status;
+        bool addresses;
+        bool looked_at; /* nothing has changed since the last look */
+        struct instant report_at;
+        uint64_t step_started_id;
+        struct instant step_started;
+        enum failover_step step_started_kind;
+};
+
+enum node_request_kind {
+        NODE_REQUEST_NONE,
+        NODE_REQUEST_WRITE,
+        NODE_REQUEST_READ,
+        NODE_REQUEST_CATCH_UP, /* our own read after a start */
+};
+
+/* Something that waits for the leader; its slot is its sequence modulo NODE_REQUESTS_MAX. */
+struct node_request {
+        enum node_request_kind kind;
+        uint64_t request;
+        uint64_t sequence;
+        struct instant deadline;
+        bool sent;
+        uint8_t *bytes; /* of a write that may have to be sent later */
+        size_t n;
+        bool has_index; /* of a read: it may be served once `index` is applied */
+        uint64_t index;
+        bool forgotten;
+};
+
+/* The leader's question to the others about leases that ran out. */
+struct node_inquiry {
+        uint64_t number;
+        bool open;
+        struct instant again; /* not asked again before */
+        struct store_expiry expiries[NODE_ATTEST_MAX]; /* names owned */
+        uint8_t agreed[NODE_ATTEST_MAX]; /* how many members agree */
+        bool proposed[NODE_ATTEST_MAX];
+        uint16_t answered; /* bit by node */
+        size_t n;
+};
+
+/* A command that waits to be proposed at the end of the step. */
+struct node_proposal {
+        size_t offset;
+        size_t n;
+        node_id origin; /* whom to tell when it is refused */
+        uint64_t sequence;
+};
+
+struct node {
+        struct node_config config;
+        struct node_service *services;
+        struct raft *raft;
+        struct store *store;
+        struct instant now;
+        uint64_t wall;
+        struct instant started;
+        uint64_t index_recovered; /* last entry that was in the log at the start */
+        uint64_t index_applied;
+        bool current;
+        struct instant catch_up_at;
+        uint64_t store_index_seen; /* orders were read at this state of the tree */
+        uint64_t sequence;
+        uint64_t sequence_oldest; /* no request below it waits */
+        struct node_request *requests;
+        struct node_receipt *receipts;
+        struct node_inquiry inquiry;
+        bool commit_moved;
+
+        struct buffer proposals_bytes;
+        struct node_proposal *proposals;
+        size_t n_proposals, n_proposals_max;
+        struct raft_entry *commands;
+        size_t n_commands_max;
+
+        struct raft_entry *entries; /* of the message that is being decoded */
+        struct buffer out; /* bytes of NODE_SEND effects */
+        struct node_effect *effects;
+        size_t *offsets; /* into `out`, one for each effect */
+        size_t n_effects, n_effects_max, n_offsets_max;
+        struct store_result *results; /* of NODE_ANSWERED effects: index in `offsets` */
+        size_t n_results, n_results_max;
+};
+
+/* node.c */
+struct node_effect *node_add(struct node *n, enum node_effect_type type);
+struct node_note *node_note(struct node *n, enum node_note_type type);
+bool node_is_leader(const struct node *n);
+/* Proposes a command at the end of the step, here or by the leader; @sequence is its origin's. */
+void node_propose(struct node *n, const struct store_command *c);
+void node_propose_bytes(struct node *n, const uint8_t *bytes, size_t size, node_id origin,
+                        uint64_t sequence);
+void node_feed_raft(struct node *n, const struct raft_event *event);
+const char *node_name(const struct node *n, node_id id);
+size_t node_service_find(const struct node *n, const char *name); /* n_services: none */
+unsigned node_quorum(const struct node *n);
+/* Begins a message to @to; its bytes are appended to the result until the next node_add(). */
+struct buffer *node_send(struct node *n, node_id to, uint8_t type);
+void node_send_end(struct node *n);
+
+/* node-message.c */
+enum node_message {
+        NODE_MESSAGE_RAFT = 1,
+        NODE_MESSAGE_PROPOSE,
+        NODE_MESSAGE_PROPOSAL_REFUSED,
+        NODE_MESSAGE_READ,
+        NODE_MESSAGE_READ_INDEX,
+        NODE_MESSAGE_ATTEST,
+        NODE_MESSAGE_ATTESTED,
+        NODE_MESSAGE_REPORT,
+        NODE_MESSAGES,
+};
+void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t size);
+void node_message_put_report(struct buffer *b, const struct failover_report *r);
+void node_message_get_report(struct reader *r, struct failover_report *ret);
+
+/* node-lease.c */
+void node_lease_applied(struct node *n, const struct store_result *result);
+void node_lease_renew(struct node *n);
+void node_lease_campaign(struct node *n, size_t service);
+void node_lease_release(struct node *n, size_t service, node_id reserved_for);
+enum failover_lease_state node_lease_state(const struct node *n, size_t service);
+bool node_lease_wanted(const struct node_service *s);
+struct instant node_lease_deadline(const struct node *n);
+
+/* node-expiry.c */
+void node_expiry_look(struct node *n);
+struct instant node_expiry_deadline(const struct node *n);
+void node_expiry_asked(struct node *n, node_id from, struct reader *r);
+void node_expiry_answered(struct node *n, node_id from, struct reader *r);
+bool node_expiry_attests(const struct node *n, const struct store_expiry *e);
+/* How many of @entries this member may append: up to the first expiry that it does not attest. */
+size_t node_expiry_filter(struct node *n, const struct raft_message *m);
+void node_expiry_done(struct node *n);
+void node_receipt_add(struct node *n, uint64_t index, uint64_t term);
+struct instant node_receipt_of(const struct node *n, uint64_t index, uint64_t term);
+
+/* node-request.c */
+void node_request_write(struct node *n, uint64_t request, const struct store_key_command *key);
+void node_request_read(struct node *n, uint64_t request, enum node_request_kind kind);
+void node_request_forget(struct node *n, uint64_t request);
+void node_request_applied(struct node *n, const struct store_result *result);
+void node_request_refused(struct node *n, uint64_t sequence);
+void node_request_leader_changed(struct node *n);
+void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
+void node_request_look(struct node *n);
+struct instant node_request_deadline(const struct node *n);
+void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
+                 const struct store_result *result, const char *text);
+
+/* node-service.c */
+void node_service_start(struct node *n);
+void node_service_done(struct node *n);
+void node_service_look(struct node *n);
+void node_service_event(struct node *n, size_t service, const struct failover_event *event);
+void node_service_hands(struct node *n, const struct node_event *event);
+void node_service_reported(struct node *n, node_id from, size_t service,
+                           const struct failover_report *report);
+void node_service_order(struct node *n, const struct node_event *event);
+struct instant node_service_deadline(const struct node *n);

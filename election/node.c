@@ -1,0 +1,489 @@
+/*
+ * One member as a whole: events go to the core that they concern, what was committed is applied,
+ * and what the cores want done becomes effects. The order of these is the point of this file.
+ */
+#include "election/node.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "election/base/memory.h"
+#include "election/node-internal.h"
+
+struct node_effect *node_add(struct node *n, enum node_effect_type type)
+{
+        struct node_effect *e;
+
+        MUST_GROW(n->offsets, n->n_effects, n->n_offsets_max);
+        MUST_GROW(n->effects, n->n_effects, n->n_effects_max);
+        n->offsets[n->n_effects] = SIZE_MAX;
+        e = &n->effects[n->n_effects++];
+        *e = (struct node_effect){ .type = type };
+        return e;
+}
+
+struct node_note *node_note(struct node *n, enum node_note_type type)
+{
+        struct node_effect *e = node_add(n, NODE_NOTE);
+
+        e->note.type = type;
+        e->note.service = n->config.n_services;
+        e->note.term = raft_term(n->raft);
+        return &e->note;
+}
+
+struct buffer *node_send(struct node *n, node_id to, uint8_t type)
+{
+        node_add(n, NODE_SEND)->to = to;
+        n->offsets[n->n_effects - 1] = n->out.n;
+        buffer_put_u8(&n->out, type);
+        return &n->out;
+}
+
+void node_send_end(struct node *n)
+{
+        n->effects[n->n_effects - 1].n = n->out.n - n->offsets[n->n_effects - 1];
+}
+
+bool node_is_leader(const struct node *n)
+{
+        return raft_role(n->raft) == RAFT_LEADER;
+}
+
+unsigned node_quorum(const struct node *n)
+{
+        return raft_members(n->raft)->n_voters / 2 + 1;
+}
+
+const char *node_name(const struct node *n, node_id id)
+{
+        return id <= MEMBERS_MAX && n->config.names[id][0] ? n->config.names[id] : "nobody";
+}
+
+size_t node_service_find(const struct node *n, const char *name)
+{
+        size_t i = 0;
+
+        while (i < n->config.n_services && strcmp(n->services[i].config.name, name) != 0)
+                i++;
+        return i;
+}
+
+void node_propose_bytes(struct node *n, const uint8_t *bytes, size_t size, node_id origin,
+                        uint64_t sequence)
+{
+        struct node_proposal *p;
+
+        MUST_GROW(n->proposals, n->n_proposals, n->n_proposals_max);
+        p = &n->proposals[n->n_proposals++];
+        *p = (struct node_proposal){ n->proposals_bytes.n, size, origin, sequence };
+        buffer_put(&n->proposals_bytes, bytes, size);
+}
+
+void node_propose(struct node *n, const struct store_command *c)
+{
+        struct node_proposal *p;
+
+        MUST_GROW(n->proposals, n->n_proposals, n->n_proposals_max);
+        p = &n->proposals[n->n_proposals++];
+        *p = (struct node_proposal){ .offset = n->proposals_bytes.n,
+                                     .origin = c->origin.node,
+                                     .sequence = c->origin.sequence };
+        store_command_encode(c, &n->proposals_bytes);
+        p->n = n->proposals_bytes.n - p->offset;
+}
+
+static void refuse_proposal(struct node *n, const struct node_proposal *p)
+{
+        if (p->origin == n->config.self) {
+                node_request_refused(n, p->sequence);
+                return;
+        }
+        buffer_put_u64(node_send(n, p->origin, NODE_MESSAGE_PROPOSAL_REFUSED), p->sequence);
+        node_send_end(n);
+}
+
+/* A member that does not lead passes its own proposals on, and refuses what others passed to it. */
+static void forward_proposals(struct node *n)
+{
+        node_id leader = raft_leader(n->raft);
+
+        for (size_t i = 0; i < n->n_proposals; i++) {
+                const struct node_proposal *p = &n->proposals[i];
+                struct buffer *b;
+
+                if (p->origin != n->config.self || leader == NODE_NOBODY ||
+                    leader == n->config.self) {
+                        refuse_proposal(n, p);
+                        continue;
+                }
+                b = node_send(n, leader, NODE_MESSAGE_PROPOSE);
+                buffer_put_u64(b, p->sequence);
+                buffer_put_blob(b, n->proposals_bytes.bytes + p->offset, p->n);
+                node_send_end(n);
+        }
+}
+
+static void append_proposals(struct node *n)
+{
+        struct raft_event event = { .type = RAFT_EVENT_PROPOSE,
+                                    .now = n->now,
+                                    .n_commands = n->n_proposals };
+
+        while (n->n_commands_max < n->n_proposals)
+                MUST_GROW(n->commands, n->n_commands_max, n->n_commands_max);
+        for (size_t i = 0; i < n->n_proposals; i++) {
+                n->commands[i] = (struct raft_entry){
+                        .type = RAFT_ENTRY_COMMAND,
+                        .bytes = n->proposals_bytes.bytes + n->proposals[i].offset,
+                        .n = n->proposals[i].n,
+                };
+        }
+        event.commands = n->commands;
+        node_feed_raft(n, &event);
+}
+
+/* All that was proposed in this step goes out as one batch. */
+static void flush_proposals(struct node *n)
+{
+        if (n->n_proposals == 0)
+                return;
+        if (node_is_leader(n))
+                append_proposals(n);
+        else
+                forward_proposals(n);
+        n->n_proposals = 0;
+        buffer_clear(&n->proposals_bytes);
+}
+
+static void apply_entry(struct node *n, const struct raft_entry *entry)
+{
+        struct store_result result;
+
+        n->index_applied = entry->index;
+        if (entry->type != RAFT_ENTRY_COMMAND)
+                return;
+        store_apply(n->store, entry->index, entry->bytes, entry->n,
+                    node_receipt_of(n, entry->index, entry->term), &result);
+        if (!result.valid)
+                return;
+        if (result.n_woken > 0) {
+                struct node_effect *e = node_add(n, NODE_WOKEN);
+
+                e->watchers = must_copy(result.woken, result.n_woken * sizeof(*result.woken));
+                e->n_watchers = result.n_woken;
+        }
+        if (result.type == STORE_KEY)
+                node_request_applied(n, &result);
+        else
+                node_lease_applied(n, &result);
+}
+
+static void apply_committed(struct node *n, uint64_t index)
+{
+        while (n->index_applied < index) {
+                const struct raft_entry *entry = raft_entry_at(n->raft, n->index_applied + 1);
+
+                assert(entry);
+                apply_entry(n, entry);
+        }
+        n->commit_moved = true;
+}
+
+static void note_raft(struct node *n, const struct raft_effect *e)
+{
+        struct node_note *note = node_note(n, NODE_NOTE_RAFT);
+
+        note->raft = e->note;
+        note->member = e->peer;
+        note->index = e->first;
+        note->role = raft_role(n->raft);
+}
+
+static void role_changed(struct node *n)
+{
+        struct node_note *note = node_note(n, NODE_NOTE_ROLE);
+
+        note->role = raft_role(n->raft);
+        note->member = raft_leader(n->raft);
+        n->inquiry.open = false;
+        node_request_leader_changed(n);
+        for (size_t i = 0; i < n->config.n_services; i++)
+                n->services[i].holder.renew_at = n->now; /* not to lose a lease by an election */
+}
+
+static void carry_out(struct node *n, const struct raft_event *event, const struct raft_effect *e)
+{
+        switch (e->type) {
+        case RAFT_PERSIST:
+                node_add(n, NODE_PERSIST)->persist = e->persist;
+                break;
+        case RAFT_SEND:
+                raft_message_encode(&e->message, node_send(n, e->message.to, NODE_MESSAGE_RAFT));
+                node_send_end(n);
+                break;
+        case RAFT_APPENDED:
+                for (uint64_t i = e->first; i <= e->last; i++)
+                        node_receipt_add(n, i, raft_entry_at(n->raft, i)->term);
+                break;
+        case RAFT_COMMITTED:
+                break; /* applied when the list is through: what it names must not change before */
+        case RAFT_PROPOSED:
+                break;
+        case RAFT_REFUSED:
+                if (event->type == RAFT_EVENT_READ)
+                        node_request_read_ready(n, e->context, false, 0);
+                for (size_t i = 0; event->type == RAFT_EVENT_PROPOSE && i < n->n_proposals; i++)
+                        refuse_proposal(n, &n->proposals[i]);
+                break;
+        case RAFT_READ_READY:
+                node_request_read_ready(n, e->context, true, e->index);
+                break;
+        case RAFT_ROLE_CHANGED:
+                role_changed(n);
+                break;
+        case RAFT_NOTE:
+                note_raft(n, e);
+                break;
+        }
+}
+
+void node_feed_raft(struct node *n, const struct raft_event *event)
+{
+        struct raft_effects effects;
+
+        raft_step(n->raft, event, &effects);
+        for (size_t i = 0; i < effects.n; i++)
+                carry_out(n, event, &effects.list[i]);
+        if (raft_index_committed(n->raft) > n->index_applied)
+                apply_committed(n, raft_index_committed(n->raft));
+}
+
+static void look_at_raft(struct node *n)
+{
+        if (instant_reached(raft_deadline(n->raft), n->now))
+                node_feed_raft(n,
+                               &(struct raft_event){ .type = RAFT_EVENT_TIMEOUT, .now = n->now });
+}
+
+/*
+ * After a start the log is applied from the beginning, through leases that ended long ago. Until a
+ * read of now was answered and applied, what the store says about masters is history.
+ */
+static void look_at_catch_up(struct node *n)
+{
+        if (n->current || raft_leader(n->raft) == NODE_NOBODY ||
+            !instant_reached(n->catch_up_at, n->now))
+                return;
+        n->catch_up_at = instant_after(n->now, n->config.election_timeout);
+        node_request_read(n, 0, NODE_REQUEST_CATCH_UP);
+}
+
+static void take_event(struct node *n, const struct node_event *event)
+{
+        switch (event->type) {
+        case NODE_TIMEOUT:
+                break;
+        case NODE_RECEIVED:
+                node_received(n, event->from, event->bytes, event->n);
+                break;
+        case NODE_PERSISTED:
+                node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_PERSISTED,
+                                                        .now = n->now,
+                                                        .generation = event->generation });
+                break;
+        case NODE_WRITE:
+                node_request_write(n, event->request, event->key);
+                break;
+        case NODE_READ:
+                node_request_read(n, event->request, NODE_REQUEST_READ);
+                break;
+        case NODE_FORGET:
+                node_request_forget(n, event->request);
+                break;
+        case NODE_ORDER:
+                node_service_order(n, event);
+                break;
+        case NODE_HANDS_STATUS:
+        case NODE_HANDS_ACK:
+        case NODE_HANDS_DONE:
+        case NODE_HANDS_CLOSED:
+        case NODE_HANDS_ADDRESSES:
+                node_service_hands(n, event);
+                break;
+        }
+}
+
+static void begin(struct node *n, const struct node_event *event)
+{
+        for (size_t i = 0; i < n->n_effects; i++) {
+                if (n->effects[i].type == NODE_WOKEN)
+                        free((void *)n->effects[i].watchers);
+        }
+        n->n_effects = 0;
+        n->n_results = 0;
+        buffer_clear(&n->out);
+        n->now = event->now;
+        if (event->wall)
+                n->wall = event->wall;
+}
+
+/* The buffers have stopped moving: offsets become pointers. */
+static void finish(struct node *n, struct node_effects *ret)
+{
+        for (size_t i = 0; i < n->n_effects; i++) {
+                struct node_effect *e = &n->effects[i];
+
+                if (n->offsets[i] == SIZE_MAX)
+                        continue;
+                if (e->type == NODE_SEND)
+                        e->bytes = n->out.bytes + n->offsets[i];
+                if (e->type == NODE_ANSWERED)
+                        e->result = &n->results[n->offsets[i]];
+        }
+        *ret = (struct node_effects){ .list = n->effects, .n = n->n_effects };
+}
+
+void node_step(struct node *n, const struct node_event *event, struct node_effects *ret)
+{
+        begin(n, event);
+        take_event(n, event);
+        look_at_raft(n);
+        look_at_catch_up(n);
+        node_service_look(n);
+        node_lease_renew(n);
+        node_expiry_look(n);
+        node_request_look(n);
+        /* A lone voter commits what it proposes at once, which may lead to the next proposal. */
+        while (n->n_proposals > 0) {
+                flush_proposals(n);
+                node_service_look(n);
+                node_lease_renew(n);
+                node_expiry_look(n);
+        }
+        finish(n, ret);
+}
+
+struct instant node_deadline(const struct node *n)
+{
+        struct instant deadline = raft_deadline(n->raft);
+
+        if (!n->current && raft_leader(n->raft) != NODE_NOBODY)
+                deadline = instant_earlier(deadline, n->catch_up_at);
+        deadline = instant_earlier(deadline, node_lease_deadline(n));
+        deadline = instant_earlier(deadline, node_expiry_deadline(n));
+        deadline = instant_earlier(deadline, node_request_deadline(n));
+        return instant_earlier(deadline, node_service_deadline(n));
+}
+
+static void adopt(struct node *n, const struct node_adopted *adopted, size_t n_adopted)
+{
+        for (size_t i = 0; i < n_adopted; i++) {
+                struct node_holder *h = &n->services[adopted[i].service].holder;
+
+                assert(adopted[i].service < n->config.n_services);
+                h->epoch = adopted[i].epoch;
+                h->old_incarnation = adopted[i].incarnation;
+                h->demote_at = adopted[i].demote_at;
+                h->close_by = adopted[i].close_by;
+                h->valid_until = adopted[i].close_by;
+                h->renew_at = n->now;
+                h->hands_acked = n->now;
+        }
+}
+
+struct node *node_new(const struct node_config *config, const struct raft_durable *durable,
+                      const struct node_adopted *adopted, size_t n_adopted, struct instant now)
+{
+        struct node *n = must_alloc(1, sizeof(*n));
+        struct raft_config raft = { .self = config->self,
+                                    .members = config->members,
+                                    .heartbeat = config->heartbeat,
+                                    .election_timeout = config->election_timeout,
+                                    .seed = config->seed,
+                                    .pre_vote = config->pre_vote };
+
+        assert(config->n_services <= SERVICES_MAX);
+        n->config = *config;
+        n->config.services = NULL;
+        n->now = n->started = n->catch_up_at = now;
+        n->index_recovered = durable->snapshot_index + durable->n_entries;
+        n->index_applied = durable->snapshot_index;
+        n->store_index_seen = UINT64_MAX;
+        n->sequence_oldest = 1;
+        n->services = must_alloc(config->n_services, sizeof(*n->services));
+        for (size_t i = 0; i < config->n_services; i++)
+                n->services[i].config = config->services[i];
+        n->requests = must_alloc(NODE_REQUESTS_MAX, sizeof(*n->requests));
+        n->receipts = must_alloc(NODE_NOTES_MAX, sizeof(*n->receipts));
+        n->entries = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->entries));
+        n->raft = raft_new(&raft, durable, now);
+        n->store = store_new();
+        node_service_start(n);
+        adopt(n, adopted, n_adopted);
+        return n;
+}
+
+void node_free(struct node *n)
+{
+        if (!n)
+                return;
+        for (size_t i = 0; i < n->n_effects; i++) {
+                if (n->effects[i].type == NODE_WOKEN)
+                        free((void *)n->effects[i].watchers);
+        }
+        for (size_t i = 0; i < NODE_REQUESTS_MAX; i++)
+                free(n->requests[i].bytes);
+        node_service_done(n);
+        node_expiry_done(n);
+        raft_free(n->raft);
+        store_free(n->store);
+        buffer_done(&n->proposals_bytes);
+        buffer_done(&n->out);
+        free(n->proposals);
+        free(n->commands);
+        free(n->entries);
+        free(n->effects);
+        free(n->offsets);
+        free(n->results);
+        free(n->requests);
+        free(n->receipts);
+        free(n->services);
+        free(n);
+}
+
+const struct raft *node_raft(const struct node *n)
+{
+        return n->raft;
+}
+
+struct store *node_store(const struct node *n)
+{
+        return n->store;
+}
+
+const struct raft_entry *node_entry_at(const struct node *n, uint64_t index)
+{
+        return raft_entry_at(n->raft, index);
+}
+
+bool node_is_current(const struct node *n)
+{
+        return n->current;
+}
+
+const char *node_outcome_name(enum node_outcome o)
+{
+        switch (o) {
+        case NODE_OK:
+                return "ok";
+        case NODE_REFUSED:
+                return "refused";
+        case NODE_NO_QUORUM:
+                return "no quorum";
+        case NODE_OVERLOADED:
+                return "overloaded";
+        }
+        return "unknown";
+}
