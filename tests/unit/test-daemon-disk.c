@@ -120,29 +120,35 @@ static int submit(struct fixture *f, uint64_t index, const void *bytes, size_t n
         return disk_submit(f->d, index, &batch);
 }
 
-static void assert_on_disk(struct fixture *f, size_t n_entries)
+/* Stops, starts again, and finds @n_entries of which each says @text. */
+static void assert_on_disk(struct fixture *f, size_t n_entries, const char *text)
 {
         struct wal_recovered recovered;
 
         disk_stop(TAKE_PTR(f->d));
         assert_int_equal(start(f, &recovered), 0);
         assert_int_equal(recovered.n_entries, n_entries);
+        for (size_t i = 0; i < n_entries; i++) {
+                assert_int_equal(recovered.entries[i].n, strlen(text));
+                assert_memory_equal(recovered.entries[i].bytes, text, strlen(text));
+        }
         wal_recovered_done(&recovered);
 }
 
 static void completed_changes_are_on_disk(void **state)
 {
         struct fixture *f = *state;
-        char text[16] = "borrowed";
+        char text[8];
 
         for (unsigned i = 1; i <= 500; i++) {
+                memcpy(text, "borrowed", sizeof(text));
                 assert_int_equal(submit(f, i, text, sizeof(text)), 0);
                 memset(text, 'x', sizeof(text)); /* the caller's memory is the caller's again */
         }
         assert_true(wait_for(f, 500));
         assert_int_equal(f->progress.error, 0);
         assert_true(f->progress.n_syncs >= 1 && f->progress.n_syncs <= 500);
-        assert_on_disk(f, 500);
+        assert_on_disk(f, 500, "borrowed");
 }
 
 static bool is_syncing(void *userdata)
@@ -168,7 +174,7 @@ static void changes_that_wait_share_one_sync(void **state)
         assert_true(wait_for(f, 100));
         /* The first of them may have gone alone, before the others were there. */
         assert_true(f->progress.n_syncs - before <= 2);
-        assert_on_disk(f, 100);
+        assert_on_disk(f, 100, "x");
 }
 
 static void stop_writes_what_is_queued(void **state)
@@ -177,7 +183,7 @@ static void stop_writes_what_is_queued(void **state)
 
         for (unsigned i = 1; i <= 50; i++)
                 assert_int_equal(submit(f, i, "x", 1), 0);
-        assert_on_disk(f, 50);
+        assert_on_disk(f, 50, "x");
 }
 
 static void queue_has_a_limit(void **state)
@@ -262,7 +268,7 @@ static void idle_disk_marks_its_last_write(void **state)
         assert_true(wait_for(f, 1));
         assert_false(is_marked(f));
         assert_true(deadline_wait(is_marked, f, WAIT_MSEC));
-        assert_on_disk(f, 1);
+        assert_on_disk(f, 1, "x");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
