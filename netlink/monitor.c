@@ -72,16 +72,20 @@ static int address_event(const struct nlmsghdr *header, struct netlink_event *re
 
 static int link_event(const struct nlmsghdr *header, struct netlink_event *ret)
 {
-        const struct ifinfomsg *info;
+        const struct ifinfomsg *info = mnl_nlmsg_get_payload(header);
         int r;
 
+        if (mnl_nlmsg_get_payload_len(header) < sizeof(*info))
+                return -EBADMSG;
+        /*
+         * A bridge tells of its ports with a family of its own, and with other attributes: removal
+         * means that a port leaves the bridge, not that the link is gone.
+         */
+        if (info->ifi_family != AF_UNSPEC)
+                return 0;
         r = link_parse(header, &ret->link);
         if (r < 0)
                 return r;
-        /* A bridge says so of its ports, too: that one leaves the bridge, not that it is gone. */
-        info = mnl_nlmsg_get_payload(header);
-        if (info->ifi_family != AF_UNSPEC)
-                return 0;
         ret->type = header->nlmsg_type == RTM_NEWLINK ? NETLINK_LINK_CHANGED : NETLINK_LINK_REMOVED;
         memcpy(ret->interface, ret->link.interface, sizeof(ret->interface));
         return 1;

@@ -75,7 +75,8 @@ struct vip_state {
  * Puts @vip on its interface or renews it, for @valid_sec seconds (at least 1, or VIP_FOREVER);
  * after them the kernel takes it away by itself. Repeating it is harmless. No connected route
  * comes with it, IPv6 duplicate detection is left out, and an IPv6 address is never chosen as
- * source of new connections. When it returns 0, the kernel has acknowledged.
+ * source of new connections. When it returns 0, the kernel has acknowledged; packets to a new IPv6
+ * address are accepted a moment later, when a worker of the kernel has made its route.
  *
  * -EEXIST: the host has this address from somebody else, or ours elsewhere, and not at its place;
  * netlink_vip_get() tells which, nothing was changed. -ENODEV: there is no such interface.
