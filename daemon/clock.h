@@ -19,6 +19,12 @@ enum {
 struct instant clock_now(void);
 
 /*
+ * Microseconds since 1970 by the wall clock, which people and time servers set: for what people
+ * read, never for a decision.
+ */
+uint64_t clock_wall(void);
+
+/*
  * Writes the id of this boot into @ret of BOOT_ID_SIZE bytes: readings of the lease clock may be
  * compared only within one boot. Returns 0 or a negative errno.
  */

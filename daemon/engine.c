@@ -1,0 +1,652 @@
+/*
+ * The engine's loop: what happens becomes an event of the core, what the core wants done is carried
+ * out. No decision is made here.
+ */
+#include "daemon/engine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <event2/event.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+#include "daemon/api.h"
+#include "daemon/clock.h"
+#include "daemon/disk.h"
+#include "daemon/engine-hands.h"
+#include "daemon/journal.h"
+#include "daemon/link.h"
+#include "daemon/peers.h"
+#include "daemon/wal.h"
+#include "election/describe.h"
+
+#define REQUEST_TIMEOUT (2 * USEC_PER_SEC)
+#define REPORT_INTERVAL_MIN (200 * USEC_PER_MSEC)
+
+/* Somebody who waits for an answer of the core. */
+struct waiter {
+        uint64_t request;
+        engine_answer *answer;
+        void *userdata;
+        UT_hash_handle hh;
+};
+
+struct engine {
+        const struct conf *conf;
+        struct event_base *base;
+        struct event *timer;
+        struct event *disk_event;
+        struct event *terminate;
+        struct link *link;
+        struct disk *disk;
+        struct peers *peers;
+        struct api *api;
+        struct node *node;
+        struct wal_recovered recovered;
+        struct describe_names names;
+        const char **service_names;
+        struct waiter *waiters;
+        uint64_t n_requests;
+        uint64_t incarnation;
+        struct instant now; /* of the last event: the core's time never goes back */
+        int exit_status;
+};
+
+static void engine_feed(struct engine *e, struct node_event *event);
+
+static void stop(struct engine *e, int exit_status)
+{
+        e->exit_status = exit_status;
+        (void)event_base_loopbreak(e->base); /* fails only without a loop */
+}
+
+static uint64_t random_number(void)
+{
+        uint64_t number;
+
+        /* Cannot fail or be short for so few bytes once the machine has booted. */
+        if (getrandom(&number, sizeof(number), 0) != sizeof(number))
+                abort();
+        return number >> 1; /* a JSON integer is signed */
+}
+
+/* Effects. */
+
+static void persist(struct engine *e, const struct raft_persist *p)
+{
+        size_t n = p->first ? (size_t)(p->last - p->first + 1) : 0;
+        _cleanup_(freep)
+        struct wal_entry *entries = calloc(n ? n : 1, sizeof(*entries));
+        struct wal_batch batch = { .has_hard_state = p->has_hard_state,
+                                   .term = p->term,
+                                   .vote = p->vote,
+                                   .truncate_from = p->truncate_from,
+                                   .entries = entries,
+                                   .n_entries = n };
+        int r = entries ? 0 : -ENOMEM;
+
+        for (size_t i = 0; r == 0 && i < n; i++) {
+                const struct raft_entry *entry = node_entry_at(e->node, p->first + i);
+
+                entries[i] = (struct wal_entry){ .index = entry->index,
+                                                 .term = entry->term,
+                                                 .type = (uint8_t)entry->type,
+                                                 .bytes = entry->bytes,
+                                                 .n = entry->n };
+        }
+        if (r == 0)
+                r = disk_submit(e->disk, p->generation, &batch);
+        if (r < 0) {
+                (void)log_error(r, "cannot write the log, ending without promising anything more");
+                stop(e, EXIT_FAILURE);
+        }
+}
+
+static void answer(struct engine *e, const struct node_effect *effect)
+{
+        struct waiter *w;
+
+        HASH_FIND(hh, e->waiters, &effect->request, sizeof(effect->request), w);
+        if (!w)
+                return;
+        HASH_DEL(e->waiters, w);
+        w->answer(w->userdata, effect);
+        free(w);
+}
+
+static int priority_of(const struct node_note *note)
+{
+        switch (note->type) {
+        case NODE_NOTE_EXPIRY_EARLY:
+                return LOG_ALERT;
+        case NODE_NOTE_LEASE_REFUSED:
+        case NODE_NOTE_LEASE_RAN_OUT:
+        case NODE_NOTE_BAD_MESSAGE:
+                return LOG_WARNING;
+        case NODE_NOTE_STEP_ENDED:
+                return note->ok ? LOG_INFO : LOG_WARNING;
+        case NODE_NOTE_MOVED:
+                return note->state_to == FAILOVER_FENCED ? LOG_ALERT : LOG_NOTICE;
+        case NODE_NOTE_ROLE:
+        case NODE_NOTE_LEASE_GRANTED:
+        case NODE_NOTE_LEASE_EXPIRED:
+        case NODE_NOTE_LEASE_RELEASED:
+        case NODE_NOTE_FAILOVER:
+                return LOG_NOTICE;
+        case NODE_NOTE_RAFT:
+        case NODE_NOTE_CURRENT:
+        case NODE_NOTE_EXPIRY_REFUSED:
+        case NODE_NOTE_STEP_STARTED:
+                return LOG_INFO;
+        }
+        return LOG_INFO;
+}
+
+static void journal(struct engine *e, const struct node_note *note)
+{
+        bool has_service = note->service < e->conf->n_services;
+        struct log_fields fields = {
+                .priority = priority_of(note),
+                .service = has_service ? e->conf->services[note->service]->name : NULL,
+                .epoch = note->epoch,
+                .role = note->type == NODE_NOTE_MOVED ? failover_state_name(note->state_to) : NULL,
+                .took = note->took,
+        };
+        char text[FAILOVER_REASON_SIZE * 2];
+
+        describe_note(note, &e->names, text, sizeof(text));
+        log_event(&fields, "%s", text);
+        if (note->type == NODE_NOTE_MOVED)
+                hands_tell_state(e->link, fields.service, fields.role,
+                                 failover_state_phrase(note->state_to));
+}
+
+static void carry_out(struct engine *e, const struct node_effect *effect)
+{
+        switch (effect->type) {
+        case NODE_PERSIST:
+                persist(e, &effect->persist);
+                break;
+        case NODE_SEND:
+                /* What cannot be sent now is lost, as on any network. */
+                (void)peers_send(e->peers, effect->to, effect->bytes, effect->n);
+                break;
+        case NODE_ANSWERED:
+                answer(e, effect);
+                break;
+        case NODE_HOLD:
+        case NODE_LET_GO:
+        case NODE_RUN:
+        case NODE_CANCEL:
+                hands_tell(e->link, e->conf, effect);
+                break;
+        case NODE_WOKEN:
+                api_woken(e->api, effect->watchers, effect->n_watchers);
+                break;
+        case NODE_NOTE:
+                journal(e, &effect->note);
+                break;
+        }
+}
+
+static void arm_timer(struct engine *e)
+{
+        usec_t wait = instant_until(node_deadline(e->node), clock_now());
+        struct timeval tv;
+
+        /* The loop's clock has other units and another rate: an early wake-up does no harm. */
+        if (wait > 10 * USEC_PER_SEC)
+                wait = 10 * USEC_PER_SEC;
+        tv = (struct timeval){ .tv_sec = (time_t)(wait / USEC_PER_SEC),
+                               .tv_usec = (suseconds_t)(wait % USEC_PER_SEC) };
+        if (evtimer_add(e->timer, &tv) < 0) {
+                (void)log_error(-ENOMEM, "cannot arm the timer");
+                stop(e, EXIT_FAILURE);
+        }
+}
+
+/* Lets one event happen at the time that it is now (rule L4: the clock is read after it came). */
+static void engine_feed(struct engine *e, struct node_event *event)
+{
+        struct node_effects effects;
+
+        e->now = instant_later(clock_now(), e->now);
+        event->now = e->now;
+        event->wall = clock_wall();
+        node_step(e->node, event, &effects);
+        for (size_t i = 0; i < effects.n; i++)
+                carry_out(e, &effects.list[i]);
+        arm_timer(e);
+}
+
+/* Events. */
+
+static void on_timer(evutil_socket_t fd, short what, void *userdata)
+{
+        (void)fd;
+        (void)what;
+        engine_feed(userdata, &(struct node_event){ .type = NODE_TIMEOUT });
+}
+
+static void on_disk(evutil_socket_t fd, short what, void *userdata)
+{
+        struct engine *e = userdata;
+        struct disk_progress p = disk_completed(e->disk);
+
+        (void)fd;
+        (void)what;
+        if (p.error < 0) {
+                (void)log_error(p.error,
+                                "the log cannot be written, ending without promising more");
+                stop(e, EXIT_FAILURE);
+                return;
+        }
+        engine_feed(e, &(struct node_event){ .type = NODE_PERSISTED, .generation = p.generation });
+}
+
+static void on_received(void *userdata, node_id from, const uint8_t *bytes, size_t n)
+{
+        engine_feed(userdata,
+                    &(struct node_event){
+                            .type = NODE_RECEIVED, .from = from, .bytes = bytes, .n = n });
+}
+
+static void on_peers_event(void *userdata, const struct peers_event *event)
+{
+        struct engine *e = userdata;
+        const struct conf_member *m = conf_member_by_id(e->conf, event->node);
+        const char *name = m ? m->name : "a stranger";
+
+        switch (event->type) {
+        case PEERS_UP:
+                log_info("connected to %s", name);
+                break;
+        case PEERS_DOWN:
+                log_info("lost the connection to %s: %s", name, event->reason);
+                break;
+        case PEERS_HEARD:
+        case PEERS_LOST:
+                log_debug("%s %s us: %s", name,
+                          event->type == PEERS_HEARD ? "is connected to"
+                                                     : "is no longer connected to",
+                          event->reason);
+                break;
+        case PEERS_REFUSED:
+        case PEERS_STRANGER:
+                (void)log_warning(0, "%s was refused: %s", name, event->reason);
+                break;
+        }
+}
+
+static void on_terminate(evutil_socket_t fd, short what, void *userdata)
+{
+        (void)fd;
+        (void)what;
+        stop(userdata, EXIT_SUCCESS);
+}
+
+/* The core, once the executor has said what it holds. */
+
+static void configure_service(const struct conf *conf, const struct conf_service *s,
+                              struct node_service_config *ret)
+{
+        struct failover_config *f = &ret->failover;
+
+        *ret = (struct node_service_config){
+                .ttl = s->ttl,
+                .renew = s->renew,
+                .chain = lease_chain_of(s->ttl, s->demote_soft, s->demote_hard),
+        };
+        (void)strncpy(ret->name, s->name, sizeof(ret->name) - 1);
+        *f = (struct failover_config){
+                .self = conf->self,
+                .n_members = (unsigned)s->n_members,
+                .has_database = s->postgres != NULL,
+                .has_address = s->n_vips > 0,
+                .automatic = s->mode == CONF_AUTOMATIC,
+                .crash_restart = s->on_crash == CONF_CRASH_RESTART,
+                .max_loss = s->max_loss,
+                .priority = s->priority,
+                .ttl = s->ttl,
+                .report_interval = s->renew > REPORT_INTERVAL_MIN ? s->renew : REPORT_INTERVAL_MIN,
+                .demote_soft = s->demote_soft,
+                .demote_hard = s->demote_hard,
+        };
+        memcpy(f->members, s->members, sizeof(f->members));
+}
+
+static int start_node(struct engine *e, const struct node_adopted *adopted, size_t n_adopted)
+{
+        const struct conf *conf = e->conf;
+        _cleanup_(freep)
+        struct node_service_config *services = calloc(conf->n_services ? conf->n_services : 1,
+                                                      sizeof(*services));
+        _cleanup_(freep)
+        struct raft_entry *entries = calloc(e->recovered.n_entries ? e->recovered.n_entries : 1,
+                                            sizeof(*entries));
+        struct raft_durable durable = { .term = e->recovered.term,
+                                        .vote = e->recovered.vote,
+                                        .entries = entries,
+                                        .n_entries = e->recovered.n_entries,
+                                        .snapshot_index = e->recovered.snapshot_index,
+                                        .snapshot_term = e->recovered.snapshot_term };
+        struct node_config config = { .self = conf->self,
+                                      .incarnation = e->incarnation,
+                                      .seed = random_number(),
+                                      .heartbeat = conf->cluster.heartbeat,
+                                      .election_timeout = conf->cluster.election_timeout,
+                                      .request_timeout = REQUEST_TIMEOUT,
+                                      .pre_vote = true,
+                                      .services = services,
+                                      .n_services = conf->n_services };
+
+        if (!services || !entries)
+                return -ENOMEM;
+        for (size_t i = 0; i < e->recovered.n_entries; i++) {
+                const struct wal_entry *from = &e->recovered.entries[i];
+
+                entries[i] = (struct raft_entry){ .index = from->index,
+                                                  .term = from->term,
+                                                  .type = from->type,
+                                                  .bytes = from->bytes,
+                                                  .n = from->n };
+        }
+        for (size_t i = 0; i < conf->n_services; i++)
+                configure_service(conf, conf->services[i], &services[i]);
+        for (size_t i = 0; i < conf->cluster.n_members; i++) {
+                const struct conf_member *m = conf->cluster.members[i];
+
+                config.members.voters[config.members.n_voters++] = m->id;
+                (void)strncpy(config.names[m->id], m->name, NAME_SIZE - 1);
+        }
+        e->now = clock_now();
+        e->node = node_new(&config, &durable, adopted, n_adopted, e->now);
+        wal_recovered_done(&e->recovered);
+        e->recovered = (struct wal_recovered){ 0 };
+        return 0;
+}
+
+static int start_peers(struct engine *e, uint64_t disk_incarnation)
+{
+        struct peers_config config = { .cluster_id = e->conf->cluster_id,
+                                       .self = e->conf->self,
+                                       .incarnation = disk_incarnation,
+                                       .connect_timeout = 2 * e->conf->cluster.election_timeout,
+                                       .seed = random_number() };
+        const struct peers_callbacks callbacks = { on_received, on_peers_event, e };
+
+        for (size_t i = 0; i < e->conf->cluster.n_members; i++) {
+                const struct conf_member *m = e->conf->cluster.members[i];
+
+                config.members[config.n_members++] = (struct peers_member){
+                        .node = m->id,
+                        .endpoint = { .address = m->address, .port = m->raft_port },
+                };
+        }
+        return peers_new(e->base, &config, &callbacks, &e->peers);
+}
+
+/* The executor's first message: from here on the node takes part. */
+static void on_hello(struct engine *e, json_t *message)
+{
+        struct node_adopted adopted[SERVICES_MAX];
+        size_t n = hands_read_holds(e->conf, message, adopted, SERVICES_MAX);
+        uint64_t disk_incarnation = e->recovered.incarnation;
+        int r;
+
+        for (size_t i = 0; i < n; i++)
+                log_info("service %s: the hands still hold lease %" PRIu64,
+                         e->conf->services[adopted[i].service]->name, adopted[i].epoch);
+        r = start_node(e, adopted, n);
+        if (r == 0)
+                r = start_peers(e, disk_incarnation);
+        if (r < 0) {
+                (void)log_error(r, "cannot listen for the other members");
+                stop(e, EXIT_FAILURE);
+                return;
+        }
+        r = api_new(e, &e->api);
+        if (r < 0) {
+                (void)log_error(r, "cannot listen on the API port");
+                stop(e, EXIT_FAILURE);
+                return;
+        }
+        (void)link_send(e->link, json_pack("{s:s}", "type", "ready"));
+        engine_feed(e, &(struct node_event){ .type = NODE_TIMEOUT });
+}
+
+static void on_message(struct link *l, const char *type, json_t *message, void *userdata)
+{
+        struct engine *e = userdata;
+        struct hands_event hands;
+
+        (void)l;
+        if (!e->node) {
+                if (strcmp(type, "hello") == 0)
+                        on_hello(e, message);
+                return;
+        }
+        if (hands_read_event(e->conf, type, message, &hands))
+                engine_feed(e, &hands.event);
+}
+
+static void on_link_closed(struct link *l, int r, void *userdata)
+{
+        struct engine *e = userdata;
+
+        (void)l;
+        if (r < 0)
+                (void)log_error(r, "the executor cannot be understood");
+        stop(e, r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
+}
+
+/* Requests of the API. */
+
+static struct waiter *wait_for(struct engine *e, engine_answer *answer_cb, void *userdata)
+{
+        struct waiter *w;
+
+        if (HASH_COUNT(e->waiters) >= ENGINE_REQUESTS_MAX)
+                return NULL;
+        w = calloc(1, sizeof(*w));
+        if (!w)
+                return NULL;
+        w->request = ++e->n_requests;
+        w->answer = answer_cb;
+        w->userdata = userdata;
+        HASH_ADD(hh, e->waiters, request, sizeof(w->request), w);
+        return w;
+}
+
+uint64_t engine_write(struct engine *e, const struct store_key_command *key,
+                      engine_answer *answer_cb, void *userdata)
+{
+        struct waiter *w = wait_for(e, answer_cb, userdata);
+        uint64_t request = w ? w->request : 0;
+
+        if (w)
+                engine_feed(e, &(struct node_event){
+                                       .type = NODE_WRITE, .request = request, .key = key });
+        return request;
+}
+
+uint64_t engine_read(struct engine *e, engine_answer *answer_cb, void *userdata)
+{
+        struct waiter *w = wait_for(e, answer_cb, userdata);
+        uint64_t request = w ? w->request : 0;
+
+        if (w)
+                engine_feed(e, &(struct node_event){ .type = NODE_READ, .request = request });
+        return request;
+}
+
+uint64_t engine_order(struct engine *e, const struct engine_order *order, engine_answer *answer_cb,
+                      void *userdata)
+{
+        struct waiter *w = wait_for(e, answer_cb, userdata);
+        uint64_t request = w ? w->request : 0;
+
+        if (w)
+                engine_feed(e, &(struct node_event){ .type = NODE_ORDER,
+                                                     .request = request,
+                                                     .order = order->order,
+                                                     .service = order->service,
+                                                     .target = order->target,
+                                                     .bootstrap = order->bootstrap });
+        return request;
+}
+
+void engine_forget(struct engine *e, uint64_t request)
+{
+        struct waiter *w;
+
+        HASH_FIND(hh, e->waiters, &request, sizeof(request), w);
+        if (!w)
+                return;
+        HASH_DEL(e->waiters, w);
+        free(w);
+        engine_feed(e, &(struct node_event){ .type = NODE_FORGET, .request = request });
+}
+
+const struct conf *engine_conf(const struct engine *e)
+{
+        return e->conf;
+}
+
+struct event_base *engine_base(const struct engine *e)
+{
+        return e->base;
+}
+
+struct node *engine_node(const struct engine *e)
+{
+        return e->node;
+}
+
+uint64_t engine_incarnation(const struct engine *e)
+{
+        return e->incarnation;
+}
+
+bool engine_is_connected(const struct engine *e, node_id id)
+{
+        struct peers_status status;
+
+        if (id == e->conf->self)
+                return true;
+        return e->peers && peers_status(e->peers, id, &status) && status.is_up;
+}
+
+/* Start and end. */
+
+static int open_log(struct engine *e)
+{
+        struct wal_options options = { .identity = { .cluster_id = e->conf->cluster_id,
+                                                     .node = e->conf->self } };
+        struct wal_complaint complaint = { 0 };
+        char dir[CONF_PATH_SIZE + 8];
+        struct wal *w;
+        int r;
+
+        (void)snprintf(dir, sizeof(dir), "%s/raft", e->conf->node.data_dir);
+        if (mkdir(dir, 0700) < 0 && errno != EEXIST)
+                return log_error(-errno, "cannot create %s", dir);
+        r = wal_open(dir, &options, &w, &e->recovered, &complaint);
+        if (r < 0)
+                return log_error(r, "cannot use the log in %s: %s", dir, complaint.text);
+        if (e->recovered.bytes_cut > 0)
+                log_info("an unfinished last write of %" PRIu64 " bytes was cut off the log",
+                         e->recovered.bytes_cut);
+        r = disk_start(w, &e->disk);
+        if (r < 0)
+                return log_error(r, "cannot start the disk thread");
+        return 0;
+}
+
+static int name_things(struct engine *e)
+{
+        size_t n = e->conf->n_services;
+
+        e->service_names = calloc(n ? n : 1, sizeof(*e->service_names));
+        if (!e->service_names)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                e->service_names[i] = e->conf->services[i]->name;
+        e->names.services = e->service_names;
+        e->names.n_services = n;
+        for (size_t i = 0; i < e->conf->cluster.n_members; i++)
+                e->names.members[e->conf->cluster.members[i]->id] =
+                        e->conf->cluster.members[i]->name;
+        return 0;
+}
+
+static int start(struct engine *e)
+{
+        static const struct link_events link_events = { on_message, on_link_closed };
+        int fd, r;
+
+        e->incarnation = random_number();
+        e->base = event_base_new();
+        if (!e->base)
+                return -ENOMEM;
+        (void)event_base_priority_init(e->base, 2); /* cannot fail before the first event */
+        e->timer = evtimer_new(e->base, on_timer, e);
+        e->terminate = evsignal_new(e->base, SIGTERM, on_terminate, e);
+        if (!e->timer || !e->terminate || evsignal_add(e->terminate, NULL) < 0)
+                return -ENOMEM;
+        (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
+        r = name_things(e);
+        if (r < 0)
+                return r;
+        r = open_log(e);
+        if (r < 0)
+                return r;
+        e->disk_event = event_new(e->base, disk_fd(e->disk), EV_READ | EV_PERSIST, on_disk, e);
+        if (!e->disk_event || event_add(e->disk_event, NULL) < 0)
+                return -ENOMEM;
+        fd = link_fd_inherited();
+        if (fd < 0)
+                return log_error(fd, "the engine is started by the executor, not by hand");
+        return link_new(e->base, fd, 0, &link_events, e, &e->link);
+}
+
+static void done(struct engine *e)
+{
+        struct waiter *w, *next;
+
+        HASH_ITER(hh, e->waiters, w, next) {
+                HASH_DEL(e->waiters, w);
+                free(w);
+        }
+        api_free(e->api);
+        peers_free(e->peers);
+        link_free(e->link);
+        if (e->disk_event)
+                event_free(e->disk_event);
+        if (e->disk)
+                disk_stop(e->disk);
+        if (e->timer)
+                event_free(e->timer);
+        if (e->terminate)
+                event_free(e->terminate);
+        node_free(e->node);
+        wal_recovered_done(&e->recovered);
+        free(e->service_names);
+        if (e->base)
+                event_base_free(e->base);
+}
+
+int engine_main(const struct conf *conf)
+{
+        struct engine e = { .conf = conf, .exit_status = EXIT_SUCCESS };
+        int r = start(&e);
+
+        if (r == 0 && event_base_dispatch(e.base) < 0)
+                r = log_error(-EIO, "the event loop failed");
+        done(&e);
+        return r < 0 ? EXIT_FAILURE : e.exit_status;
+}
