@@ -73,7 +73,7 @@ void hands_tell(struct link *l, const struct conf *conf, const struct node_effec
                                   integer(effect->epoch)));
                 break;
         case NODE_RUN:
-                send(l,
+                tell(l,
                      json_pack("{s:s, s:s, s:I, s:I, s:s, s:I, s:o}", "type", "run", "service",
                                s->name, "id", integer(effect->run.id), "epoch",
                                integer(effect->epoch), "step", failover_step_name(effect->run.step),
