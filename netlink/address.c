@@ -36,15 +36,15 @@ bool address_in_prefix(const struct address *a, const struct address *b, unsigne
         return rest == 0 || (x[whole] ^ y[whole]) >> (8 - rest) == 0;
 }
 
-int address_parse_message(const struct nlmsghdr *header, struct host_address *ret)
+int netlink_address_parse(const struct nlmsghdr *header, struct host_address *ret)
 {
         struct host_address have = { .valid_sec = VIP_FOREVER, .preferred_sec = VIP_FOREVER };
         const struct ifaddrmsg *info;
         const struct nlattr *local;
-        struct attributes a;
+        struct netlink_attributes a;
         int r;
 
-        r = attributes_read(header, sizeof(*info), address_rules, N(address_rules), &a);
+        r = netlink_attributes_read(header, sizeof(*info), address_rules, N(address_rules), &a);
         if (r < 0)
                 return r;
         info = mnl_nlmsg_get_payload(header);

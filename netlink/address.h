@@ -6,7 +6,7 @@
 #include "netlink/netlink.h"
 
 /* Reads RTM_NEWADDR or RTM_DELADDR. -EBADMSG; -EAFNOSUPPORT: neither IPv4 nor IPv6. */
-int address_parse_message(const struct nlmsghdr *header, struct host_address *ret);
+int netlink_address_parse(const struct nlmsghdr *header, struct host_address *ret);
 
 /* How an address of the host relates to a service address. */
 enum vip_match {

@@ -75,7 +75,7 @@ int announcer_send(struct announcer *a, const struct vip *vip)
         r = netlink_link_get(a->nl, vip->interface, &link);
         if (r < 0)
                 return r;
-        r = link_has_neighbours(&link);
+        r = netlink_link_has_neighbours(&link);
         if (r <= 0)
                 return r;
         return vip->address.family == AF_INET6 ? announce_ipv6(a, &link, vip)

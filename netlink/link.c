@@ -47,15 +47,15 @@ static uint32_t number_at(const struct nlattr *attribute, size_t i)
 /* What the two address families have set for the link. */
 static int parse_families(const struct nlattr *nest, struct link_state *ret)
 {
-        struct attributes families, settings;
+        struct netlink_attributes families, settings;
         int r;
 
-        r = attributes_read_nested(nest, family_rules, N(family_rules), &families);
+        r = netlink_attributes_read_nested(nest, family_rules, N(family_rules), &families);
         if (r < 0)
                 return r;
         if (families.of[AF_INET]) {
-                r = attributes_read_nested(families.of[AF_INET], inet_rules, N(inet_rules),
-                                           &settings);
+                r = netlink_attributes_read_nested(families.of[AF_INET], inet_rules, N(inet_rules),
+                                                   &settings);
                 if (r < 0)
                         return r;
                 /* This family counts its settings from one. */
@@ -63,8 +63,8 @@ static int parse_families(const struct nlattr *nest, struct link_state *ret)
                                                       IPV4_DEVCONF_PROMOTE_SECONDARIES - 1) != 0;
         }
         if (families.of[AF_INET6]) {
-                r = attributes_read_nested(families.of[AF_INET6], inet6_rules, N(inet6_rules),
-                                           &settings);
+                r = netlink_attributes_read_nested(families.of[AF_INET6], inet6_rules,
+                                                   N(inet6_rules), &settings);
                 if (r < 0)
                         return r;
                 ret->forwards_ipv6 = number_at(settings.of[IFLA_INET6_CONF], DEVCONF_FORWARDING) !=
@@ -87,7 +87,7 @@ static int copy_hardware_address(const struct nlattr *attribute, uint8_t ret[LIN
         return (int)n;
 }
 
-static int parse_hardware_addresses(const struct attributes *a, struct link_state *ret)
+static int parse_hardware_addresses(const struct netlink_attributes *a, struct link_state *ret)
 {
         int n_mac, n_broadcast;
 
@@ -99,15 +99,15 @@ static int parse_hardware_addresses(const struct attributes *a, struct link_stat
         return 0;
 }
 
-int link_parse(const struct nlmsghdr *header, struct link_state *ret)
+int netlink_link_parse(const struct nlmsghdr *header, struct link_state *ret)
 {
         struct link_state link = { 0 };
         const struct ifinfomsg *info;
-        struct attributes a;
+        struct netlink_attributes a;
         const char *name;
         int r;
 
-        r = attributes_read(header, sizeof(*info), link_rules, N(link_rules), &a);
+        r = netlink_attributes_read(header, sizeof(*info), link_rules, N(link_rules), &a);
         if (r < 0)
                 return r;
         info = mnl_nlmsg_get_payload(header);
@@ -147,7 +147,7 @@ static int on_link(const struct nlmsghdr *header, void *userdata)
 
         if (header->nlmsg_type != RTM_NEWLINK)
                 return 0;
-        r = link_parse(header, &answer->link);
+        r = netlink_link_parse(header, &answer->link);
         if (r < 0)
                 return r;
         answer->found = true;
@@ -160,15 +160,15 @@ static int link_query(struct netlink *nl, const char *interface, unsigned ifinde
 {
         struct link_answer answer = { 0 };
         struct ifinfomsg *info;
-        struct message m;
+        struct netlink_message m;
         int r;
 
-        message_init(&m, RTM_GETLINK, 0);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_GETLINK, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifi_index = (int)ifindex;
         if (interface)
-                message_put_string(&m, IFLA_IFNAME, interface);
-        message_put_u32(&m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+                netlink_message_put_string(&m, IFLA_IFNAME, interface);
+        netlink_message_put_u32(&m, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
         r = netlink_request(nl, &m, on_link, &answer);
         if (r < 0)
                 return r;
@@ -185,12 +185,12 @@ int netlink_link_get(struct netlink *nl, const char *interface, struct link_stat
         return link_query(nl, interface, 0, ret);
 }
 
-int link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret)
+int netlink_link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret)
 {
         return link_query(nl, NULL, ifindex, ret);
 }
 
-int link_index(struct netlink *nl, const char *interface, unsigned *ret)
+int netlink_link_index(struct netlink *nl, const char *interface, unsigned *ret)
 {
         struct link_state link;
         int r;
@@ -202,7 +202,7 @@ int link_index(struct netlink *nl, const char *interface, unsigned *ret)
         return 0;
 }
 
-int link_has_neighbours(const struct link_state *link)
+int netlink_link_has_neighbours(const struct link_state *link)
 {
         if (link->no_arp)
                 return 0;
@@ -213,22 +213,22 @@ int netlink_link_promote_secondaries(struct netlink *nl, const char *interface, 
 {
         struct nlattr *families, *inet, *settings;
         struct ifinfomsg *info;
-        struct message m;
+        struct netlink_message m;
         unsigned ifindex;
         int r;
 
-        r = link_index(nl, interface, &ifindex);
+        r = netlink_link_index(nl, interface, &ifindex);
         if (r < 0)
                 return r;
-        message_init(&m, RTM_SETLINK, 0);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_SETLINK, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifi_index = (int)ifindex;
-        families = message_nest(&m, IFLA_AF_SPEC);
-        inet = message_nest(&m, AF_INET);
-        settings = message_nest(&m, IFLA_INET_CONF);
-        message_put_u32(&m, IPV4_DEVCONF_PROMOTE_SECONDARIES, on);
-        message_nest_end(&m, settings);
-        message_nest_end(&m, inet);
-        message_nest_end(&m, families);
+        families = netlink_message_nest(&m, IFLA_AF_SPEC);
+        inet = netlink_message_nest(&m, AF_INET);
+        settings = netlink_message_nest(&m, IFLA_INET_CONF);
+        netlink_message_put_u32(&m, IPV4_DEVCONF_PROMOTE_SECONDARIES, on);
+        netlink_message_nest_end(&m, settings);
+        netlink_message_nest_end(&m, inet);
+        netlink_message_nest_end(&m, families);
         return netlink_request(nl, &m, NULL, NULL);
 }

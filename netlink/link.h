@@ -6,16 +6,16 @@
 #include "netlink/netlink.h"
 
 /* Reads RTM_NEWLINK or RTM_DELLINK. -EBADMSG. */
-int link_parse(const struct nlmsghdr *header, struct link_state *ret);
+int netlink_link_parse(const struct nlmsghdr *header, struct link_state *ret);
 
 /* The index of the interface that is called @interface now. -ENODEV, -EINVAL (no such name). */
-int link_index(struct netlink *nl, const char *interface, unsigned *ret);
+int netlink_link_index(struct netlink *nl, const char *interface, unsigned *ret);
 
 /* As netlink_link_get(), by index. */
-int link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret);
+int netlink_link_get_by_index(struct netlink *nl, unsigned ifindex, struct link_state *ret);
 
 /*
  * Whether there are neighbours on @link that can be told or asked: 1, or 0 (loopback, tunnel).
  * -EOPNOTSUPP: its hardware addresses are not those of Ethernet.
  */
-int link_has_neighbours(const struct link_state *link);
+int netlink_link_has_neighbours(const struct link_state *link);

@@ -5,68 +5,69 @@
 #include <errno.h>
 #include <string.h>
 
-struct nlmsghdr *message_header(struct message *m)
+struct nlmsghdr *netlink_message_header(struct netlink_message *m)
 {
         return (struct nlmsghdr *)m->bytes;
 }
 
-void message_init(struct message *m, uint16_t type, uint16_t flags)
+void netlink_message_init(struct netlink_message *m, uint16_t type, uint16_t flags)
 {
         struct nlmsghdr *header;
 
-        *m = (struct message){ 0 };
+        *m = (struct netlink_message){ 0 };
         header = mnl_nlmsg_put_header(m->bytes);
         header->nlmsg_type = type;
         header->nlmsg_flags = (uint16_t)(NLM_F_REQUEST | flags);
 }
 
-void *message_put_body(struct message *m, size_t size)
+void *netlink_message_put_body(struct netlink_message *m, size_t size)
 {
         assert(mnl_nlmsg_size(size) <= sizeof(m->bytes));
-        return mnl_nlmsg_put_extra_header(message_header(m), size);
+        return mnl_nlmsg_put_extra_header(netlink_message_header(m), size);
 }
 
-void message_put(struct message *m, uint16_t type, const void *bytes, size_t n)
+void netlink_message_put(struct netlink_message *m, uint16_t type, const void *bytes, size_t n)
 {
-        if (!mnl_attr_put_check(message_header(m), sizeof(m->bytes), type, n, bytes))
+        if (!mnl_attr_put_check(netlink_message_header(m), sizeof(m->bytes), type, n, bytes))
                 m->failed = true;
 }
 
-void message_put_u8(struct message *m, uint16_t type, uint8_t value)
+void netlink_message_put_u8(struct netlink_message *m, uint16_t type, uint8_t value)
 {
-        message_put(m, type, &value, sizeof(value));
+        netlink_message_put(m, type, &value, sizeof(value));
 }
 
-void message_put_u32(struct message *m, uint16_t type, uint32_t value)
+void netlink_message_put_u32(struct netlink_message *m, uint16_t type, uint32_t value)
 {
-        message_put(m, type, &value, sizeof(value));
+        netlink_message_put(m, type, &value, sizeof(value));
 }
 
-void message_put_string(struct message *m, uint16_t type, const char *s)
+void netlink_message_put_string(struct netlink_message *m, uint16_t type, const char *s)
 {
-        message_put(m, type, s, strlen(s) + 1);
+        netlink_message_put(m, type, s, strlen(s) + 1);
 }
 
-struct nlattr *message_nest(struct message *m, uint16_t type)
+struct nlattr *netlink_message_nest(struct netlink_message *m, uint16_t type)
 {
-        struct nlattr *nest = mnl_attr_nest_start_check(message_header(m), sizeof(m->bytes), type);
+        struct nlattr *nest = mnl_attr_nest_start_check(netlink_message_header(m), sizeof(m->bytes),
+                                                        type);
 
         if (!nest)
                 m->failed = true;
         return nest;
 }
 
-void message_nest_end(struct message *m, struct nlattr *nest)
+void netlink_message_nest_end(struct netlink_message *m, struct nlattr *nest)
 {
         if (nest)
-                mnl_attr_nest_end(message_header(m), nest);
+                mnl_attr_nest_end(netlink_message_header(m), nest);
 }
 
 /* What mnl_attr_parse() hands through to collect(). */
 struct collection {
         const struct attribute_rule *rules;
         size_t n_rules;
-        struct attributes *attributes;
+        struct netlink_attributes *attributes;
 };
 
 static int collect(const struct nlattr *attribute, void *userdata)
@@ -90,10 +91,11 @@ static int collect(const struct nlattr *attribute, void *userdata)
         return MNL_CB_OK;
 }
 
-int attributes_read(const struct nlmsghdr *header, size_t body_size,
-                    const struct attribute_rule *rules, size_t n_rules, struct attributes *ret)
+int netlink_attributes_read(const struct nlmsghdr *header, size_t body_size,
+                            const struct attribute_rule *rules, size_t n_rules,
+                            struct netlink_attributes *ret)
 {
-        struct attributes a = { 0 };
+        struct netlink_attributes a = { 0 };
         struct collection c = { .rules = rules, .n_rules = n_rules, .attributes = &a };
 
         if (mnl_nlmsg_get_payload_len(header) < body_size)
@@ -104,10 +106,10 @@ int attributes_read(const struct nlmsghdr *header, size_t body_size,
         return 0;
 }
 
-int attributes_read_nested(const struct nlattr *nest, const struct attribute_rule *rules,
-                           size_t n_rules, struct attributes *ret)
+int netlink_attributes_read_nested(const struct nlattr *nest, const struct attribute_rule *rules,
+                                   size_t n_rules, struct netlink_attributes *ret)
 {
-        struct attributes a = { 0 };
+        struct netlink_attributes a = { 0 };
         struct collection c = { .rules = rules, .n_rules = n_rules, .attributes = &a };
 
         if (mnl_attr_parse_nested(nest, collect, &c) < 0)

@@ -15,27 +15,27 @@ enum {
  * A request that is being written. What does not fit any more sets `failed`, which is asked once,
  * by netlink_request().
  */
-struct message {
+struct netlink_message {
         _Alignas(struct nlmsghdr) uint8_t bytes[MESSAGE_SIZE];
         bool failed;
 };
 
 /* Begins @m with the type RTM_..., and with the flags NLM_F_REQUEST and @flags. */
-void message_init(struct message *m, uint16_t type, uint16_t flags);
+void netlink_message_init(struct netlink_message *m, uint16_t type, uint16_t flags);
 
 /* The fixed part behind the header: zeroed, for the caller to fill. Call once, at once. */
-void *message_put_body(struct message *m, size_t size);
+void *netlink_message_put_body(struct netlink_message *m, size_t size);
 
-void message_put(struct message *m, uint16_t type, const void *bytes, size_t n);
-void message_put_u8(struct message *m, uint16_t type, uint8_t value);
-void message_put_u32(struct message *m, uint16_t type, uint32_t value);
-void message_put_string(struct message *m, uint16_t type, const char *s);
+void netlink_message_put(struct netlink_message *m, uint16_t type, const void *bytes, size_t n);
+void netlink_message_put_u8(struct netlink_message *m, uint16_t type, uint8_t value);
+void netlink_message_put_u32(struct netlink_message *m, uint16_t type, uint32_t value);
+void netlink_message_put_string(struct netlink_message *m, uint16_t type, const char *s);
 
-/* Attributes until message_nest_end() are inside the one of @type; NULL when there is no room. */
-struct nlattr *message_nest(struct message *m, uint16_t type);
-void message_nest_end(struct message *m, struct nlattr *nest);
+/* Attributes until netlink_message_nest_end() are inside the one of @type; NULL when there is no room. */
+struct nlattr *netlink_message_nest(struct netlink_message *m, uint16_t type);
+void netlink_message_nest_end(struct netlink_message *m, struct nlattr *nest);
 
-struct nlmsghdr *message_header(struct message *m);
+struct nlmsghdr *netlink_message_header(struct netlink_message *m);
 
 /* What is expected of one type of attribute; types without a row are not looked at. */
 struct attribute_rule {
@@ -45,7 +45,7 @@ struct attribute_rule {
 };
 
 /* Attributes by their type; NULL: absent. */
-struct attributes {
+struct netlink_attributes {
         const struct nlattr *of[ATTRIBUTES_MAX];
 };
 
@@ -53,9 +53,10 @@ struct attributes {
  * Collects the attributes of @n_rules rules behind the @body_size bytes of fixed part of @header.
  * -EBADMSG: the fixed part is too short, or an attribute breaks its rule.
  */
-int attributes_read(const struct nlmsghdr *header, size_t body_size,
-                    const struct attribute_rule *rules, size_t n_rules, struct attributes *ret);
+int netlink_attributes_read(const struct nlmsghdr *header, size_t body_size,
+                            const struct attribute_rule *rules, size_t n_rules,
+                            struct netlink_attributes *ret);
 
 /* The same for what is inside of @nest. */
-int attributes_read_nested(const struct nlattr *nest, const struct attribute_rule *rules,
-                           size_t n_rules, struct attributes *ret);
+int netlink_attributes_read_nested(const struct nlattr *nest, const struct attribute_rule *rules,
+                                   size_t n_rules, struct netlink_attributes *ret);

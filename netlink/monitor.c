@@ -60,7 +60,7 @@ static int address_event(const struct nlmsghdr *header, struct netlink_event *re
 {
         int r;
 
-        r = address_parse_message(header, &ret->address);
+        r = netlink_address_parse(header, &ret->address);
         if (r < 0)
                 return r;
         ret->type = header->nlmsg_type == RTM_NEWADDR ? NETLINK_ADDRESS_ADDED
@@ -83,7 +83,7 @@ static int link_event(const struct nlmsghdr *header, struct netlink_event *ret)
          */
         if (info->ifi_family != AF_UNSPEC)
                 return 0;
-        r = link_parse(header, &ret->link);
+        r = netlink_link_parse(header, &ret->link);
         if (r < 0)
                 return r;
         ret->type = header->nlmsg_type == RTM_NEWLINK ? NETLINK_LINK_CHANGED : NETLINK_LINK_REMOVED;

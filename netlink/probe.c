@@ -138,7 +138,7 @@ int prober_send(struct prober *p)
         r = netlink_link_get(p->nl, p->vip.interface, &link);
         if (r < 0)
                 return r;
-        r = link_has_neighbours(&link);
+        r = netlink_link_has_neighbours(&link);
         if (r <= 0)
                 return r;
         return p->vip.address.family == AF_INET6 ? probe_ipv6(p, &link) : probe_ipv4(p, &link);

@@ -99,9 +99,9 @@ static void discard_late_answers(struct netlink *nl)
                         return;
 }
 
-static int send_message(struct netlink *nl, struct message *m)
+static int send_message(struct netlink *nl, struct netlink_message *m)
 {
-        struct nlmsghdr *header = message_header(m);
+        struct nlmsghdr *header = netlink_message_header(m);
         ssize_t n;
 
         if (m->failed)
@@ -148,7 +148,7 @@ static int read_datagram(const struct netlink *nl, int n, netlink_answer_fn *ans
         return 0;
 }
 
-int netlink_request(struct netlink *nl, struct message *m, netlink_answer_fn *answer,
+int netlink_request(struct netlink *nl, struct netlink_message *m, netlink_answer_fn *answer,
                     void *userdata)
 {
         bool end = false;

@@ -28,7 +28,7 @@ typedef int netlink_answer_fn(const struct nlmsghdr *header, void *userdata);
  * dump. @answer may be NULL. Returns what the kernel said. -EAGAIN: a dump was disturbed by a
  * change, what was answered so far is incomplete. -ETIMEDOUT, -EMSGSIZE.
  */
-int netlink_request(struct netlink *nl, struct message *m, netlink_answer_fn *answer,
+int netlink_request(struct netlink *nl, struct netlink_message *m, netlink_answer_fn *answer,
                     void *userdata);
 
 /*

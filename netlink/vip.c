@@ -16,10 +16,10 @@ enum {
 static int dump_addresses(struct netlink *nl, int family, netlink_answer_fn *answer, void *userdata)
 {
         struct ifaddrmsg *info;
-        struct message m;
+        struct netlink_message m;
 
-        message_init(&m, RTM_GETADDR, NLM_F_DUMP);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_GETADDR, NLM_F_DUMP);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifa_family = (uint8_t)family;
         return netlink_request(nl, &m, answer, userdata);
 }
@@ -45,7 +45,7 @@ static int on_copy(const struct nlmsghdr *header, void *userdata)
 
         if (header->nlmsg_type != RTM_NEWADDR)
                 return 0;
-        r = address_parse_message(header, &have);
+        r = netlink_address_parse(header, &have);
         if (r < 0)
                 return r == -EAFNOSUPPORT ? 0 : r;
         match = vip_match(c->vip, c->ifindex, &have, c->kernel_keeps_tags);
@@ -121,7 +121,7 @@ int netlink_vip_get(struct netlink *nl, const struct vip *vip, struct vip_state 
         r = vip_check(vip);
         if (r < 0)
                 return r;
-        r = link_index(nl, vip->interface, &ifindex);
+        r = netlink_link_index(nl, vip->interface, &ifindex);
         if (r < 0 && r != -ENODEV)
                 return r;
         r = find_copies(nl, vip, ifindex, &copies);
@@ -134,19 +134,19 @@ int netlink_vip_get(struct netlink *nl, const struct vip *vip, struct vip_state 
 /* Changing. */
 
 /* The part that adding and deleting have in common: which address, where. */
-static void put_place(struct message *m, const struct address *address, unsigned prefix_len,
+static void put_place(struct netlink_message *m, const struct address *address, unsigned prefix_len,
                       unsigned ifindex)
 {
-        struct ifaddrmsg *info = message_put_body(m, sizeof(*info));
+        struct ifaddrmsg *info = netlink_message_put_body(m, sizeof(*info));
 
         info->ifa_family = (uint8_t)address->family;
         info->ifa_prefixlen = (uint8_t)prefix_len;
         info->ifa_index = ifindex;
-        message_put(m, IFA_LOCAL, &address->v4, address_size(address));
-        message_put(m, IFA_ADDRESS, &address->v4, address_size(address));
+        netlink_message_put(m, IFA_LOCAL, &address->v4, address_size(address));
+        netlink_message_put(m, IFA_ADDRESS, &address->v4, address_size(address));
 }
 
-static void put_lifetime(struct message *m, const struct vip *vip, uint32_t valid_sec)
+static void put_lifetime(struct netlink_message *m, const struct vip *vip, uint32_t valid_sec)
 {
         /*
          * Unless its preferred lifetime is zero, the newest IPv6 address becomes the source of
@@ -157,46 +157,46 @@ static void put_lifetime(struct message *m, const struct vip *vip, uint32_t vali
                 .ifa_prefered = vip->address.family == AF_INET6 ? 0 : valid_sec,
         };
 
-        message_put(m, IFA_CACHEINFO, &times, sizeof(times));
+        netlink_message_put(m, IFA_CACHEINFO, &times, sizeof(times));
 }
 
 /* What only IPv4 has: label and broadcast address. */
-static void put_ipv4(struct message *m, const struct vip *vip)
+static void put_ipv4(struct netlink_message *m, const struct vip *vip)
 {
         if (vip->label[0] != '\0')
-                message_put_string(m, IFA_LABEL, vip->label);
+                netlink_message_put_string(m, IFA_LABEL, vip->label);
         if (vip->prefix_len < 31) {
                 uint32_t host_bits = UINT32_MAX >> vip->prefix_len;
                 uint32_t broadcast = vip->address.v4.s_addr | htonl(host_bits);
 
-                message_put(m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+                netlink_message_put(m, IFA_BROADCAST, &broadcast, sizeof(broadcast));
         }
 }
 
 static int add(struct netlink *nl, const struct vip *vip, unsigned ifindex, uint32_t valid_sec)
 {
         uint32_t flags = IFA_F_NOPREFIXROUTE;
-        struct message m;
+        struct netlink_message m;
 
-        message_init(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
+        netlink_message_init(&m, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE);
         put_place(&m, &vip->address, vip->prefix_len, ifindex);
         if (vip->address.family == AF_INET6)
                 flags |= IFA_F_NODAD;
         else
                 put_ipv4(&m, vip);
-        message_put_u32(&m, IFA_FLAGS, flags);
+        netlink_message_put_u32(&m, IFA_FLAGS, flags);
         put_lifetime(&m, vip, valid_sec);
-        message_put_u8(&m, IFA_PROTO, VIP_TAG);
+        netlink_message_put_u8(&m, IFA_PROTO, VIP_TAG);
         return netlink_request(nl, &m, NULL, NULL);
 }
 
 /* Deletes exactly @have: without the prefix the kernel takes the first that has the address. */
 static int delete (struct netlink *nl, const struct host_address *have)
 {
-        struct message m;
+        struct netlink_message m;
         int r;
 
-        message_init(&m, RTM_DELADDR, 0);
+        netlink_message_init(&m, RTM_DELADDR, 0);
         put_place(&m, &have->address, have->prefix_len, have->ifindex);
         r = netlink_request(nl, &m, NULL, NULL);
         return r == -EADDRNOTAVAIL || r == -ENODEV ? 0 : r;
@@ -214,7 +214,7 @@ int netlink_vip_set(struct netlink *nl, const struct vip *vip, uint32_t valid_se
                 return r;
         if (valid_sec == 0)
                 return -EINVAL;
-        r = link_index(nl, vip->interface, &ifindex);
+        r = netlink_link_index(nl, vip->interface, &ifindex);
         if (r < 0)
                 return r;
         r = find_copies(nl, vip, ifindex, &copies);
@@ -240,7 +240,7 @@ int netlink_vip_remove(struct netlink *nl, const struct vip *vip)
         r = vip_check(vip);
         if (r < 0)
                 return r;
-        r = link_index(nl, vip->interface, &ifindex);
+        r = netlink_link_index(nl, vip->interface, &ifindex);
         if (r < 0 && r != -ENODEV)
                 return r;
         r = find_copies(nl, vip, ifindex, &copies);
@@ -272,7 +272,7 @@ static int on_ours(const struct nlmsghdr *header, void *userdata)
 
         if (header->nlmsg_type != RTM_NEWADDR)
                 return 0;
-        r = address_parse_message(header, &have);
+        r = netlink_address_parse(header, &have);
         if (r < 0)
                 return r == -EAFNOSUPPORT ? 0 : r;
         if (have.tag != VIP_TAG)
@@ -289,7 +289,7 @@ static int name_interface(struct netlink *nl, const struct host_address *have, s
         struct link_state link;
         int r;
 
-        r = link_get_by_index(nl, have->ifindex, &link);
+        r = netlink_link_get_by_index(nl, have->ifindex, &link);
         if (r < 0)
                 return r;
         *ret = (struct vip){ .address = have->address, .prefix_len = have->prefix_len };
@@ -347,7 +347,7 @@ static int on_connection(const struct nlmsghdr *header, void *userdata)
 
         if (header->nlmsg_type != RTM_NEWADDR)
                 return 0;
-        r = address_parse_message(header, &have);
+        r = netlink_address_parse(header, &have);
         if (r < 0)
                 return r == -EAFNOSUPPORT ? 0 : r;
         if (have.ifindex == c->ifindex && have.tag != VIP_TAG &&
@@ -362,7 +362,7 @@ int netlink_address_is_connected(struct netlink *nl, const char *interface,
         struct connection c = { .address = address };
         int r;
 
-        r = link_index(nl, interface, &c.ifindex);
+        r = netlink_link_index(nl, interface, &c.ifindex);
         if (r < 0)
                 return r;
         r = -EAGAIN;

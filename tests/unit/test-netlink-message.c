@@ -15,12 +15,12 @@
 #include "netlink/message.h"
 
 /* A message about 10.1.0.100/32 with what the caller puts behind it. */
-static struct ifaddrmsg *begin_address(struct message *m)
+static struct ifaddrmsg *begin_address(struct netlink_message *m)
 {
         struct ifaddrmsg *info;
 
-        message_init(m, RTM_NEWADDR, 0);
-        info = message_put_body(m, sizeof(*info));
+        netlink_message_init(m, RTM_NEWADDR, 0);
+        info = netlink_message_put_body(m, sizeof(*info));
         info->ifa_family = AF_INET;
         info->ifa_prefixlen = 32;
         info->ifa_index = 7;
@@ -32,40 +32,41 @@ static const uint8_t ten[] = { 10, 1, 0, 100 };
 static void request_that_grows_too_long_is_marked(void **state)
 {
         static const uint8_t bytes[MESSAGE_SIZE] = { 0 };
-        struct message m;
+        struct netlink_message m;
         uint32_t length;
 
         (void)state;
         (void)begin_address(&m);
-        message_put(&m, IFA_LOCAL, ten, sizeof(ten));
-        length = message_header(&m)->nlmsg_len;
+        netlink_message_put(&m, IFA_LOCAL, ten, sizeof(ten));
+        length = netlink_message_header(&m)->nlmsg_len;
         assert_false(m.failed);
-        message_put(&m, IFA_LABEL, bytes, sizeof(bytes));
+        netlink_message_put(&m, IFA_LABEL, bytes, sizeof(bytes));
         assert_true(m.failed);
-        assert_int_equal(message_header(&m)->nlmsg_len, length);
+        assert_int_equal(netlink_message_header(&m)->nlmsg_len, length);
 
         /* Up to the very end there is room, and no further. */
         (void)begin_address(&m);
         while (!m.failed)
-                message_put_u8(&m, IFA_PROTO, 1);
-        assert_in_range(message_header(&m)->nlmsg_len, MESSAGE_SIZE - 16, MESSAGE_SIZE);
-        assert_null(message_nest(&m, IFLA_AF_SPEC));
-        message_nest_end(&m, NULL);
+                netlink_message_put_u8(&m, IFA_PROTO, 1);
+        assert_in_range(netlink_message_header(&m)->nlmsg_len, MESSAGE_SIZE - 16, MESSAGE_SIZE);
+        assert_null(netlink_message_nest(&m, IFLA_AF_SPEC));
+        netlink_message_nest_end(&m, NULL);
 }
 
 static void address_is_read(void **state)
 {
         struct ifa_cacheinfo times = { .ifa_valid = 3, .ifa_prefered = 2 };
         struct host_address have;
-        struct message m;
+        struct netlink_message m;
 
         (void)state;
         (void)begin_address(&m);
-        message_put(&m, IFA_LOCAL, ten, sizeof(ten));
-        message_put(&m, IFA_CACHEINFO, &times, sizeof(times));
-        message_put_u32(&m, IFA_FLAGS, IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_NOPREFIXROUTE);
-        message_put_u8(&m, IFA_PROTO, VIP_TAG);
-        assert_int_equal(address_parse_message(message_header(&m), &have), 0);
+        netlink_message_put(&m, IFA_LOCAL, ten, sizeof(ten));
+        netlink_message_put(&m, IFA_CACHEINFO, &times, sizeof(times));
+        netlink_message_put_u32(&m, IFA_FLAGS,
+                                IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_NOPREFIXROUTE);
+        netlink_message_put_u8(&m, IFA_PROTO, VIP_TAG);
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), 0);
         assert_memory_equal(&have.address.v4, ten, sizeof(ten));
         assert_int_equal(have.prefix_len, 32);
         assert_int_equal(have.ifindex, 7);
@@ -80,13 +81,13 @@ static void with_a_peer_the_local_address_counts(void **state)
 {
         static const uint8_t peer[] = { 10, 1, 0, 200 };
         struct host_address have;
-        struct message m;
+        struct netlink_message m;
 
         (void)state;
         (void)begin_address(&m);
-        message_put(&m, IFA_ADDRESS, peer, sizeof(peer));
-        message_put(&m, IFA_LOCAL, ten, sizeof(ten));
-        assert_int_equal(address_parse_message(message_header(&m), &have), 0);
+        netlink_message_put(&m, IFA_ADDRESS, peer, sizeof(peer));
+        netlink_message_put(&m, IFA_LOCAL, ten, sizeof(ten));
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), 0);
         assert_memory_equal(&have.address.v4, ten, sizeof(ten));
         assert_int_equal(have.valid_sec, VIP_FOREVER);
 }
@@ -95,29 +96,29 @@ static void damaged_addresses_are_refused(void **state)
 {
         static const uint8_t sixteen[16] = { 0 };
         struct host_address have;
-        struct message m;
+        struct netlink_message m;
 
         (void)state;
         (void)begin_address(&m); /* no address inside */
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EBADMSG);
-        message_put(&m, IFA_LOCAL, ten, 2); /* too short */
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EBADMSG);
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EBADMSG);
+        netlink_message_put(&m, IFA_LOCAL, ten, 2); /* too short */
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EBADMSG);
 
         (void)begin_address(&m); /* as long as one of the other family */
-        message_put(&m, IFA_LOCAL, sixteen, sizeof(sixteen));
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EBADMSG);
+        netlink_message_put(&m, IFA_LOCAL, sixteen, sizeof(sixteen));
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EBADMSG);
 
         (void)begin_address(&m); /* half a lifetime */
-        message_put(&m, IFA_LOCAL, ten, sizeof(ten));
-        message_put(&m, IFA_CACHEINFO, sixteen, 8);
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EBADMSG);
+        netlink_message_put(&m, IFA_LOCAL, ten, sizeof(ten));
+        netlink_message_put(&m, IFA_CACHEINFO, sixteen, 8);
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EBADMSG);
 
         begin_address(&m)->ifa_family = AF_UNIX;
-        message_put(&m, IFA_LOCAL, ten, sizeof(ten));
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EAFNOSUPPORT);
+        netlink_message_put(&m, IFA_LOCAL, ten, sizeof(ten));
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EAFNOSUPPORT);
 
-        message_init(&m, RTM_NEWADDR, 0); /* nothing behind the header */
-        assert_int_equal(address_parse_message(message_header(&m), &have), -EBADMSG);
+        netlink_message_init(&m, RTM_NEWADDR, 0); /* nothing behind the header */
+        assert_int_equal(netlink_address_parse(netlink_message_header(&m), &have), -EBADMSG);
 }
 
 static void damaged_links_are_refused(void **state)
@@ -126,44 +127,46 @@ static void damaged_links_are_refused(void **state)
         struct link_state link;
         struct ifinfomsg *info;
         struct nlattr *families, *family;
-        struct message m;
+        struct netlink_message m;
 
         (void)state;
-        message_init(&m, RTM_NEWLINK, 0);
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_NEWLINK, 0);
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), -EBADMSG);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifi_index = 3;
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG); /* no name */
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link),
+                         -EBADMSG); /* no name */
 
-        message_put(&m, IFLA_IFNAME, "abc", 3); /* without its end */
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG);
+        netlink_message_put(&m, IFLA_IFNAME, "abc", 3); /* without its end */
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), -EBADMSG);
 
-        message_init(&m, RTM_NEWLINK, 0);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_NEWLINK, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifi_index = 3;
-        message_put_string(&m, IFLA_IFNAME, "a-name-without-end");
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG);
+        netlink_message_put_string(&m, IFLA_IFNAME, "a-name-without-end");
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), -EBADMSG);
 
-        message_init(&m, RTM_NEWLINK, 0);
-        info = message_put_body(&m, sizeof(*info));
-        message_put_string(&m, IFLA_IFNAME, "d0");
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG); /* no index */
+        netlink_message_init(&m, RTM_NEWLINK, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
+        netlink_message_put_string(&m, IFLA_IFNAME, "d0");
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link),
+                         -EBADMSG); /* no index */
         info->ifi_index = 3;
-        assert_int_equal(link_parse(message_header(&m), &link), 0);
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), 0);
         assert_int_equal(link.mac_len, 0);
-        message_put(&m, IFLA_ADDRESS, mac, sizeof(mac));
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG);
+        netlink_message_put(&m, IFLA_ADDRESS, mac, sizeof(mac));
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), -EBADMSG);
 
-        message_init(&m, RTM_NEWLINK, 0);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_NEWLINK, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifi_index = 3;
-        message_put_string(&m, IFLA_IFNAME, "d0");
-        families = message_nest(&m, IFLA_AF_SPEC);
-        family = message_nest(&m, AF_INET);
-        message_put_u32(&m, IFLA_INET_CONF, 1); /* fewer settings than are read */
-        message_nest_end(&m, family);
-        message_nest_end(&m, families);
-        assert_int_equal(link_parse(message_header(&m), &link), -EBADMSG);
+        netlink_message_put_string(&m, IFLA_IFNAME, "d0");
+        families = netlink_message_nest(&m, IFLA_AF_SPEC);
+        family = netlink_message_nest(&m, AF_INET);
+        netlink_message_put_u32(&m, IFLA_INET_CONF, 1); /* fewer settings than are read */
+        netlink_message_nest_end(&m, family);
+        netlink_message_nest_end(&m, families);
+        assert_int_equal(netlink_link_parse(netlink_message_header(&m), &link), -EBADMSG);
 }
 
 static struct address parse(const char *s)

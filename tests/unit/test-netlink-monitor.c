@@ -216,8 +216,8 @@ static void lost_events_are_told(void **state)
         struct lab *lab = *state;
         int size = 4096;
 
-        assert_int_equal(setsockopt(netlink_monitor_fd(lab->monitor), SOL_SOCKET, SO_RCVBUFFORCE,
-                                    &size, sizeof(size)),
+        assert_int_equal(setsockopt(netlink_monitor_fd(lab->monitor), SOL_SOCKET, SO_RCVBUF, &size,
+                                    sizeof(size)),
                          0);
         assert_int_equal(namespace_run("for i in $(seq 200); do echo addr add 10.2.0.$i/32 dev d0;"
                                        "done | ip -batch -"),
@@ -237,24 +237,24 @@ static void forge_removal(const struct lab *lab)
         struct sockaddr_nl to;
         socklen_t size = sizeof(to);
         struct ifaddrmsg *info;
-        struct message m;
+        struct netlink_message m;
         int fd;
 
         assert_int_equal(
                 getsockname(netlink_monitor_fd(lab->monitor), (struct sockaddr *)&to, &size), 0);
         to.nl_groups = 0;
-        message_init(&m, RTM_DELADDR, 0);
-        info = message_put_body(&m, sizeof(*info));
+        netlink_message_init(&m, RTM_DELADDR, 0);
+        info = netlink_message_put_body(&m, sizeof(*info));
         info->ifa_family = AF_INET;
         info->ifa_prefixlen = 32;
         info->ifa_index = if_nametoindex("d0");
-        message_put(&m, IFA_LOCAL, &lab->address.v4, sizeof(lab->address.v4));
+        netlink_message_put(&m, IFA_LOCAL, &lab->address.v4, sizeof(lab->address.v4));
 
         fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
         assert_true(fd >= 0);
-        assert_int_equal(sendto(fd, m.bytes, message_header(&m)->nlmsg_len, 0,
+        assert_int_equal(sendto(fd, m.bytes, netlink_message_header(&m)->nlmsg_len, 0,
                                 (struct sockaddr *)&to, sizeof(to)),
-                         message_header(&m)->nlmsg_len);
+                         netlink_message_header(&m)->nlmsg_len);
         (void)close(fd);
 }
 

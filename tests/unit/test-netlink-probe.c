@@ -228,11 +228,11 @@ static void only_ethernet_has_neighbours_that_can_be_asked(void **state)
         struct link_state link = { .mac_len = 20 };
 
         (void)state;
-        assert_int_equal(link_has_neighbours(&link), -EOPNOTSUPP);
+        assert_int_equal(netlink_link_has_neighbours(&link), -EOPNOTSUPP);
         link.mac_len = 6;
-        assert_int_equal(link_has_neighbours(&link), 1);
+        assert_int_equal(netlink_link_has_neighbours(&link), 1);
         link.no_arp = true;
-        assert_int_equal(link_has_neighbours(&link), 0);
+        assert_int_equal(netlink_link_has_neighbours(&link), 0);
 }
 
 static void arp_claims_are_told_from_other_packets(void **state)

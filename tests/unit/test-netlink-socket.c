@@ -28,10 +28,10 @@ static int teardown(void **state)
         return 0;
 }
 
-static void ask_for_all(struct message *m, uint16_t type)
+static void ask_for_all(struct netlink_message *m, uint16_t type)
 {
-        message_init(m, type, NLM_F_DUMP);
-        (void)message_put_body(m, sizeof(struct ifinfomsg));
+        netlink_message_init(m, type, NLM_F_DUMP);
+        (void)netlink_message_put_body(m, sizeof(struct ifinfomsg));
 }
 
 static int count(const struct nlmsghdr *header, void *userdata)
@@ -52,12 +52,12 @@ static int refuse(const struct nlmsghdr *header, void *userdata)
 
 static void silent_kernel_is_waited_for_only_so_long(void **state)
 {
-        struct message m;
+        struct netlink_message m;
         uint64_t start = deadline_now_msec();
 
         /* The kernel answers nothing to what is shorter than a header. */
         ask_for_all(&m, RTM_GETLINK);
-        message_header(&m)->nlmsg_len = 8;
+        netlink_message_header(&m)->nlmsg_len = 8;
         assert_int_equal(netlink_request(*state, &m, NULL, NULL), -ETIMEDOUT);
         assert_in_range(deadline_now_msec() - start, NETLINK_WAIT_MSEC - 5, NETLINK_WAIT_MSEC * 10);
 }
@@ -66,12 +66,13 @@ static void late_answer_is_not_taken_for_the_next_one(void **state)
 {
         struct netlink *nl = *state;
         struct link_state link;
-        struct message m;
+        struct netlink_message m;
 
         /* As if it had been given up before it came. */
         ask_for_all(&m, RTM_GETLINK);
-        message_header(&m)->nlmsg_seq = nl->sequence + 1;
-        assert_true(mnl_socket_sendto(nl->socket, m.bytes, message_header(&m)->nlmsg_len) > 0);
+        netlink_message_header(&m)->nlmsg_seq = nl->sequence + 1;
+        assert_true(mnl_socket_sendto(nl->socket, m.bytes, netlink_message_header(&m)->nlmsg_len) >
+                    0);
         assert_int_equal(netlink_link_get(nl, "nowhere0", &link), -ENODEV);
         assert_int_equal(netlink_link_get(nl, "lo", &link), 0);
         assert_string_equal(link.interface, "lo");
@@ -79,7 +80,7 @@ static void late_answer_is_not_taken_for_the_next_one(void **state)
 
 static void dump_that_is_given_up_disturbs_nobody(void **state)
 {
-        struct message m;
+        struct netlink_message m;
         unsigned n = 0;
 
         /* More than fits into one datagram: the kernel waits with the rest until we read. */
@@ -96,23 +97,23 @@ static void dump_that_is_given_up_disturbs_nobody(void **state)
 
 static void refusal_of_the_kernel_is_returned(void **state)
 {
-        struct message m;
+        struct netlink_message m;
 
-        message_init(&m, RTM_NEWADDR, NLM_F_CREATE);
-        (void)message_put_body(&m, sizeof(struct ifinfomsg));
+        netlink_message_init(&m, RTM_NEWADDR, NLM_F_CREATE);
+        (void)netlink_message_put_body(&m, sizeof(struct ifinfomsg));
         assert_in_range(-netlink_request(*state, &m, NULL, NULL), 1, 4095);
-        message_init(&m, RTM_MAX + 1000, 0);
-        (void)message_put_body(&m, sizeof(struct ifinfomsg));
+        netlink_message_init(&m, RTM_MAX + 1000, 0);
+        (void)netlink_message_put_body(&m, sizeof(struct ifinfomsg));
         assert_int_equal(netlink_request(*state, &m, NULL, NULL), -EOPNOTSUPP);
 }
 
 static void message_that_did_not_fit_is_not_sent(void **state)
 {
         static const uint8_t bytes[MESSAGE_SIZE] = { 0 };
-        struct message m;
+        struct netlink_message m;
 
         ask_for_all(&m, RTM_GETLINK);
-        message_put(&m, IFLA_IFNAME, bytes, sizeof(bytes));
+        netlink_message_put(&m, IFLA_IFNAME, bytes, sizeof(bytes));
         assert_int_equal(netlink_request(*state, &m, NULL, NULL), -EMSGSIZE);
 }
 
