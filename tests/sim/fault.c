@@ -1,0 +1,370 @@
+/*
+ * Faults: at random times, and aimed, that is right behind a step of the protocol, where most
+ * mistakes are found.
+ */
+#include "tests/sim/sim.h"
+
+static const char *const names[FAULTS] = {
+        [FAULT_ENGINE_CRASH] = "engine crash",
+        [FAULT_EXECUTOR_CRASH] = "executor crash",
+        [FAULT_AGENT_CRASH] = "agent crash",
+        [FAULT_DAEMONS_CRASH] = "all daemons crash",
+        [FAULT_MACHINE_CRASH] = "machine crash",
+        [FAULT_ENGINE_PAUSE] = "engine pause",
+        [FAULT_EXECUTOR_PAUSE] = "executor pause",
+        [FAULT_AGENT_PAUSE] = "agent pause",
+        [FAULT_MACHINE_SUSPEND] = "machine suspend",
+        [FAULT_ISOLATE] = "isolation",
+        [FAULT_CUT_ONE_WAY] = "one-way cut",
+        [FAULT_CUT_PAIR] = "cut between two",
+        [FAULT_SPLIT] = "split",
+        [FAULT_BRIDGE] = "bridge",
+        [FAULT_CLOG] = "clogged link",
+        [FAULT_SWIZZLE] = "swizzle",
+        [FAULT_DISK_STALL] = "disk stall",
+        [FAULT_DATABASE_CRASH] = "database crash",
+        [FAULT_DATABASE_HANG] = "database hang",
+        [FAULT_SWITCHOVER] = "order: switchover",
+        [FAULT_FAILOVER] = "order: failover",
+        [FAULT_PAUSE] = "order: pause",
+        [FAULT_POWER] = "power failure",
+};
+
+const char *fault_name(enum sim_fault fault)
+{
+        return fault < FAULTS ? names[fault] : "?";
+}
+
+usec_t fault_length(struct sim *s, usec_t length)
+{
+        usec_t left = s->heal_at > s->now ? s->heal_at - s->now : 0;
+
+        if (s->faults_stopped && length > USEC_PER_SEC)
+                return USEC_PER_SEC;
+        return s->faults_stopped || length < left ? length : left;
+}
+
+/* From an instant to several leases, small and large alike. */
+static usec_t some_length(struct sim *s)
+{
+        usec_t most = 3 * s->plan.ttl;
+
+        switch (sim_between(s, 0, 3)) {
+        case 0:
+                most = s->plan.election_timeout * 2;
+                break;
+        case 1:
+                most = s->plan.ttl;
+                break;
+        case 2:
+                most = s->plan.ttl * 3 / 2;
+                break;
+        default:
+                break;
+        }
+        return fault_length(s, sim_between(s, USEC_PER_MSEC, most));
+}
+
+static void cut_both(struct sim *s, node_id a, node_id b, usec_t length)
+{
+        network_cut(s, a, b, length);
+        network_cut(s, b, a, length);
+}
+
+static node_id other_node(struct sim *s, node_id id)
+{
+        node_id other;
+
+        if (s->plan.n_nodes < 2)
+                return NODE_NOBODY;
+        other = (node_id)sim_between(s, 1, s->plan.n_nodes - 1);
+        return other >= id ? (node_id)(other + 1) : other;
+}
+
+static void isolate(struct sim *s, node_id id)
+{
+        usec_t length = some_length(s);
+        uint64_t directions = sim_between(s, 0, 3); /* mostly both; else only in, or only out */
+
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+                if (i == id)
+                        continue;
+                if (directions != 0)
+                        network_cut(s, (node_id)i, id, length);
+                if (directions != 1)
+                        network_cut(s, id, (node_id)i, length);
+        }
+}
+
+static void split(struct sim *s)
+{
+        uint64_t sides = random_next(&s->random);
+        usec_t length = some_length(s);
+
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+                        if ((sides >> a & 1) != (sides >> b & 1))
+                                cut_both(s, (node_id)a, (node_id)b, length);
+}
+
+/* All reach @id, but not one another. */
+static void bridge(struct sim *s, node_id id)
+{
+        usec_t length = some_length(s);
+
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+                        if (a != id && b != id)
+                                cut_both(s, (node_id)a, (node_id)b, length);
+}
+
+static void swizzle(struct sim *s)
+{
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = 1; b <= s->plan.n_nodes; b++)
+                        if (a != b && sim_chance(s, 600))
+                                network_clog(s, (node_id)a, (node_id)b, some_length(s));
+}
+
+static void pause_executor(struct sim *s, struct machine *m)
+{
+        if (!m->executor_up)
+                return;
+        m->executor_paused_until = s->now + some_length(s);
+        s->tally.pauses++;
+        STORY(s, m, "the executor stands still");
+}
+
+static void pause_agent(struct sim *s, struct machine *m)
+{
+        if (!m->agent_up)
+                return;
+        m->agent_paused_until = s->now + some_length(s);
+        s->tally.pauses++;
+        STORY(s, m, "the agent stands still");
+}
+
+static void executor_returns(struct sim *s, struct occurrence *o)
+{
+        if (!o->machine->up || o->machine->executor_up || o->life != o->machine->executor_life)
+                return;
+        if (!machine_is_awake(s, o->machine)) {
+                queue_plan_again(&s->queue, o, o->machine->suspended_until);
+                return;
+        }
+        STORY(s, o->machine, "the executor is started again");
+        hands_start(s, o->machine);
+}
+
+static void crash_executor(struct sim *s, struct machine *m)
+{
+        struct occurrence *o;
+        usec_t delay = sim_chance(s, 700) ? sim_between(s, 20 * USEC_PER_MSEC, USEC_PER_SEC)
+                                          : some_length(s);
+
+        if (!m->up || !m->executor_up)
+                return;
+        hands_executor_crash(s, m);
+        o = sim_plan_at(s, s->now + fault_length(s, delay), executor_returns, m);
+        o->life = m->executor_life;
+}
+
+static void power_failure(struct sim *s)
+{
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+                machine_crash(s, sim_machine(s, (node_id)i), some_length(s));
+}
+
+static size_t some_service(struct sim *s)
+{
+        return (size_t)sim_between(s, 0, s->plan.n_services - 1);
+}
+
+static node_id some_target(struct sim *s)
+{
+        return (node_id)sim_between(s, 0, s->plan.n_candidates);
+}
+
+static void give_order(struct sim *s, struct machine *m, enum sim_fault fault)
+{
+        if (fault == FAULT_SWITCHOVER)
+                client_order(s, m, NODE_ORDER_SWITCHOVER, some_service(s), some_target(s));
+        else if (fault == FAULT_FAILOVER)
+                client_order(s, m, NODE_ORDER_FAILOVER, some_service(s), some_target(s));
+        else
+                client_order(s, m, sim_chance(s, 400) ? NODE_ORDER_PAUSE : NODE_ORDER_RESUME,
+                             some_service(s), NODE_NOBODY);
+}
+
+void fault_strike(struct sim *s, struct machine *m, enum sim_fault fault)
+{
+        node_id other = other_node(s, m->id);
+        usec_t length = some_length(s);
+
+        STORY(s, m, "fault: %s", fault_name(fault));
+        switch (fault) {
+        case FAULT_ENGINE_CRASH:
+                engine_crash(s, m);
+                return;
+        case FAULT_EXECUTOR_CRASH:
+                crash_executor(s, m);
+                return;
+        case FAULT_AGENT_CRASH:
+                hands_agent_crash(s, m);
+                return;
+        case FAULT_DAEMONS_CRASH:
+                if (m->up && m->agent_up) {
+                        m->agent_up = false;
+                        m->agent_life++;
+                }
+                crash_executor(s, m);
+                return;
+        case FAULT_MACHINE_CRASH:
+                machine_crash(s, m, length);
+                return;
+        case FAULT_ENGINE_PAUSE:
+                engine_pause(s, m, length);
+                return;
+        case FAULT_EXECUTOR_PAUSE:
+                pause_executor(s, m);
+                return;
+        case FAULT_AGENT_PAUSE:
+                pause_agent(s, m);
+                return;
+        case FAULT_MACHINE_SUSPEND:
+                machine_suspend(s, m, length);
+                return;
+        case FAULT_ISOLATE:
+                isolate(s, m->id);
+                return;
+        case FAULT_CUT_ONE_WAY:
+                if (other != NODE_NOBODY)
+                        network_cut(s, m->id, other, length);
+                return;
+        case FAULT_CUT_PAIR:
+                if (other != NODE_NOBODY)
+                        cut_both(s, m->id, other, length);
+                return;
+        case FAULT_SPLIT:
+                split(s);
+                return;
+        case FAULT_BRIDGE:
+                bridge(s, m->id);
+                return;
+        case FAULT_CLOG:
+                if (other != NODE_NOBODY)
+                        network_clog(s, m->id, other, length);
+                return;
+        case FAULT_SWIZZLE:
+                swizzle(s);
+                return;
+        case FAULT_DISK_STALL:
+                m->disk.stalled_until = s->now + length;
+                s->tally.stalls++;
+                return;
+        case FAULT_DATABASE_CRASH:
+                database_crash(s, m, some_service(s));
+                return;
+        case FAULT_DATABASE_HANG:
+                database_hang(s, m, some_service(s), length);
+                return;
+        case FAULT_SWITCHOVER:
+        case FAULT_FAILOVER:
+        case FAULT_PAUSE:
+                give_order(s, m, fault);
+                return;
+        case FAULT_POWER:
+                power_failure(s);
+                return;
+        case FAULTS:
+                return;
+        }
+}
+
+static enum sim_fault some_fault(struct sim *s)
+{
+        uint64_t total = 0, drawn;
+
+        for (unsigned i = 0; i < FAULTS; i++)
+                total += s->plan.fault_weight[i];
+        drawn = random_below(&s->random, total ? total : 1);
+        for (unsigned i = 0; i < FAULTS; i++) {
+                if (drawn < s->plan.fault_weight[i])
+                        return (enum sim_fault)i;
+                drawn -= s->plan.fault_weight[i];
+        }
+        return FAULT_ENGINE_CRASH;
+}
+
+/* The master of a service and the leader of the group are hit more often than the others. */
+static struct machine *some_victim(struct sim *s)
+{
+        uint64_t drawn = sim_between(s, 0, 9);
+        size_t service = some_service(s);
+
+        if (drawn < 3 && s->accepting[service] != NODE_NOBODY)
+                return sim_machine(s, s->accepting[service]);
+        if (drawn < 5 && s->n_leaders > 0 && s->leaders[s->n_leaders - 1] != NODE_NOBODY)
+                return sim_machine(s, s->leaders[s->n_leaders - 1]);
+        return sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
+}
+
+static void strike_randomly(struct sim *s, struct occurrence *o)
+{
+        usec_t next = s->now + 1 + sim_about(s, s->plan.fault_every);
+
+        if (s->faults_stopped)
+                return;
+        fault_strike(s, some_victim(s), some_fault(s));
+        if (next < s->heal_at)
+                queue_plan_again(&s->queue, o, next);
+}
+
+static void strike_aimed(struct sim *s, struct occurrence *o)
+{
+        if (!s->faults_stopped)
+                fault_strike(s, o->machine, (enum sim_fault)o->number);
+}
+
+static bool is_order(enum sim_fault fault)
+{
+        return fault == FAULT_SWITCHOVER || fault == FAULT_FAILOVER || fault == FAULT_PAUSE;
+}
+
+void fault_aim(struct sim *s, struct machine *m, enum sim_aim aim)
+{
+        enum sim_fault fault;
+        struct occurrence *o;
+
+        if (s->faults_stopped || s->heal_at == 0 || s->plan.aim_permyriad[aim] == 0 ||
+            random_below(&s->random, 10000) >= s->plan.aim_permyriad[aim])
+                return;
+        s->tally.aimed++;
+        fault = some_fault(s);
+        if (m->engine.stepping && !m->engine.condemned && !is_order(fault) && sim_chance(s, 500)) {
+                m->engine.condemned = true;
+                m->engine.verdict = fault;
+                return;
+        }
+        if (sim_chance(s, 300))
+                m = some_victim(s);
+        o = sim_plan_at(s, s->now + (sim_chance(s, 600) ? 0 : sim_about(s, USEC_PER_MSEC)),
+                        strike_aimed, m);
+        o->number = (uint64_t)fault;
+}
+
+static void stop(struct sim *s, struct occurrence *o)
+{
+        (void)o;
+        heal_start(s);
+}
+
+void fault_start(struct sim *s)
+{
+        s->heal_at = s->now + s->plan.length;
+        STORY(s, NULL, "the faults begin");
+        (void)sim_plan_at(s, s->heal_at, stop, NULL);
+        if (s->plan.fault_every != 0)
+                (void)sim_plan_at(s, s->now + sim_about(s, s->plan.fault_every), strike_randomly,
+                                  NULL);
+}

@@ -1,0 +1,137 @@
+/* What a seed draws: the cluster, its speeds, and which faults with which intensity. */
+#include <string.h>
+
+#include "election/base/random.h"
+#include "tests/sim/sim.h"
+
+/* Bound of the clocks' error that the formulas of the lease assume. */
+#define PPM_MAX 1000
+
+static uint64_t between(struct random *r, uint64_t low, uint64_t high)
+{
+        return low + random_below(r, high - low + 1);
+}
+
+static bool chance(struct random *r, unsigned permille)
+{
+        return random_below(r, 1000) < permille;
+}
+
+static void draw_cluster(struct sim_plan *p, struct random *r)
+{
+        static const struct {
+                unsigned permille, nodes, candidates;
+        } shapes[] = {
+                { 700, 3, 2 }, { 80, 3, 3 }, { 80, 5, 2 }, { 40, 5, 3 },
+                { 40, 4, 3 },  { 40, 2, 2 }, { 20, 1, 1 },
+        };
+        uint64_t drawn = random_below(r, 1000);
+        size_t i = 0;
+
+        while (i + 1 < sizeof(shapes) / sizeof(shapes[0]) && drawn >= shapes[i].permille)
+                drawn -= shapes[i++].permille;
+        p->n_nodes = shapes[i].nodes;
+        p->n_candidates = shapes[i].candidates;
+        p->n_services = chance(r, 150) ? 2 : 1;
+        p->has_database = !chance(r, 150);
+        p->has_address = !p->has_database || !chance(r, 250);
+        p->crash_restart = chance(r, 300);
+        p->max_loss = UINT64_MAX;
+}
+
+/* The profiles of the design; a floating address needs whole seconds for its lifetime. */
+static void draw_times(struct sim_plan *p, struct random *r)
+{
+        static const usec_t ttls[] = { 1 * USEC_PER_SEC, 2 * USEC_PER_SEC, 3 * USEC_PER_SEC,
+                                       3 * USEC_PER_SEC, 3 * USEC_PER_SEC, 10 * USEC_PER_SEC };
+
+        do {
+                p->ttl = ttls[random_below(r, sizeof(ttls) / sizeof(ttls[0]))];
+        } while (p->has_address && p->ttl < 2 * USEC_PER_SEC);
+        p->renew = p->ttl / (chance(r, 500) ? 5 : 10);
+        p->demote_soft = p->ttl / 6;
+        p->demote_hard = p->ttl / 15;
+        p->election_timeout = p->ttl < 2 * USEC_PER_SEC    ? 80 * USEC_PER_MSEC
+                              : p->ttl < 10 * USEC_PER_SEC ? 150 * USEC_PER_MSEC
+                                                           : 500 * USEC_PER_MSEC;
+        p->heartbeat = p->election_timeout / 3;
+        p->request_timeout = between(r, 1, 5) * USEC_PER_SEC;
+        p->pre_vote = !chance(r, 250);
+}
+
+static void draw_network(struct sim_plan *p, struct random *r)
+{
+        p->delay_min = between(r, 20, 300);
+        p->delay_max = p->delay_min + between(r, 100, 5 * USEC_PER_MSEC);
+        p->delay_tail = p->election_timeout * 10;
+        p->tail_permille = chance(r, 500) ? 0 : (unsigned)between(r, 1, 30);
+        p->loss_permille = chance(r, 400) ? 0 : (unsigned)between(r, 1, chance(r, 200) ? 300 : 50);
+        p->duplicate_permille = chance(r, 500) ? 0 : (unsigned)between(r, 1, 300);
+}
+
+static void draw_disks(struct sim_plan *p, struct random *r)
+{
+        p->sync_min = between(r, 30, 1000);
+        p->sync_max = p->sync_min + between(r, 100, 10 * USEC_PER_MSEC);
+        p->stall_permille = chance(r, 600) ? 0 : (unsigned)between(r, 1, 20);
+        p->stall_max = between(r, 20 * USEC_PER_MSEC, 5 * USEC_PER_SEC);
+}
+
+/* Half of the seeds run at the very bound, in the directions that hurt: opposite ones. */
+static void draw_clocks(struct sim_plan *p, struct random *r)
+{
+        bool drift = chance(r, 700), at_the_bound = chance(r, 700);
+
+        for (unsigned i = 1; drift && i <= p->n_nodes; i++)
+                p->ppm[i] = at_the_bound ? (chance(r, 500) ? PPM_MAX : -PPM_MAX)
+                                         : (int)between(r, 0, 2 * PPM_MAX) - PPM_MAX;
+        p->wake_late_max = chance(r, 700) ? between(r, 50, 2000) : between(r, 50, 20000);
+}
+
+static void draw_hands(struct sim_plan *p, struct random *r)
+{
+        p->step_failure_permille = chance(r, 500) ? 0 : (unsigned)between(r, 5, 150);
+        p->step_max = between(r, 20 * USEC_PER_MSEC, chance(r, 300) ? p->ttl : USEC_PER_SEC);
+}
+
+static void draw_faults(struct sim_plan *p, struct random *r)
+{
+        p->fault_every = between(r, USEC_PER_SEC, 8 * USEC_PER_SEC);
+        for (unsigned i = 0; i < FAULTS; i++)
+                p->fault_weight[i] = chance(r, 500) ? 0 : (unsigned)between(r, 1, 10);
+        if (!chance(r, 150))
+                p->fault_weight[FAULT_POWER] = 0;
+        p->fault_weight[FAULT_POWER] /= 4;
+        p->fault_weight[FAULT_FAILOVER] /= 3;
+        p->fault_weight[FAULT_PAUSE] /= 4;
+        for (unsigned i = 0; i < AIMS; i++)
+                p->aim_permyriad[i] = chance(r, 700) ? 0 : (unsigned)between(r, 20, 500);
+        p->aim_permyriad[AIM_RECEIVED] /= 50;
+        p->aim_permyriad[AIM_SENT] /= 50;
+        p->aim_permyriad[AIM_PERSISTED] /= 10;
+        p->aim_permyriad[AIM_HELD] /= 5;
+        if (!p->has_database)
+                p->fault_weight[FAULT_DATABASE_CRASH] = p->fault_weight[FAULT_DATABASE_HANG] = 0;
+        /* Without an address nothing but the hands can stop a database. */
+        if (!p->has_address)
+                p->fault_weight[FAULT_DAEMONS_CRASH] = p->fault_weight[FAULT_AGENT_CRASH] =
+                        p->fault_weight[FAULT_AGENT_PAUSE] = 0;
+}
+
+void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
+{
+        struct random r = { .state = seed * 0x9e3779b97f4a7c15u + 1 };
+
+        *p = (struct sim_plan){ .seed = seed, .length = length };
+        draw_cluster(p, &r);
+        draw_times(p, &r);
+        draw_network(p, &r);
+        draw_disks(p, &r);
+        draw_clocks(p, &r);
+        draw_hands(p, &r);
+        draw_faults(p, &r);
+        p->request_every = between(&r, 100, 1000) * USEC_PER_MSEC;
+        p->heal_all = !chance(&r, 250);
+        p->setup_max = 10 * USEC_PER_SEC;
+        p->heal_bound = 30 * USEC_PER_SEC + 6 * p->ttl;
+}

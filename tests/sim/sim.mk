@@ -1,0 +1,18 @@
+# The simulator, the deliberate bugs that it must find, and the text scenarios.
+
+SEEDS ?= 1-2000
+SECONDS ?= 60
+JOBS ?= $(shell nproc)
+
+.PHONY: sim sim-self-test
+
+$(BUILD)/sim: $(BUILD)/$(ROOM_sim)/main.o $(call archives,$(NEEDS_sim))
+	@echo "  LD   $@"
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+# make sim SEED=7 tells the story of one seed.
+sim: $(BUILD)/sim
+	$(Q)$< $(if $(SEED),--seed $(SEED) --verbose,--seeds $(SEEDS) --jobs $(JOBS)) --seconds $(SECONDS)
+
+sim-self-test: $(BUILD)/sim
+	$(Q)$< --self-test --seeds 1-20 --seconds 20
