@@ -108,6 +108,14 @@ static void take_entries(struct raft *r, const struct raft_message *m)
         }
 }
 
+/* How far we may say that our log is the leader's: on disk, and so is the term we say it in. */
+static uint64_t claimable(const struct raft *r)
+{
+        if (!raft_persist_has_term(r))
+                return 0;
+        return r->disk.last < r->ack.verified ? r->disk.last : r->ack.verified;
+}
+
 void raft_on_append(struct raft *r, const struct raft_message *m)
 {
         uint64_t reached = m->log_index + m->n_entries;
@@ -126,17 +134,11 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
                 r->ack.verified = reached;
         /* Not up to our last entry: what stands behind this message may be an old tail. */
         raft_set_commit(r, m->commit < reached ? m->commit : reached);
+        r->ack.held = true;
         if (m->n_entries == 0)
                 r->ack.now = true;
-        r->ack.held = true;
-}
-
-/* How far we may say that our log is the leader's: on disk, and so is the term we say it in. */
-static uint64_t claimable(const struct raft *r)
-{
-        if (!raft_persist_has_term(r))
-                return 0;
-        return r->disk.last < r->ack.verified ? r->disk.last : r->ack.verified;
+        else
+                r->ack.claimed = claimable(r); /* answered when the disk has come further */
 }
 
 void raft_flush_acknowledgement(struct raft *r)
