@@ -173,7 +173,8 @@ static void put_ipv4(struct netlink_message *m, const struct vip *vip)
         }
 }
 
-static int add(struct netlink *nl, const struct vip *vip, unsigned ifindex, uint32_t valid_sec)
+static int add_or_renew(struct netlink *nl, const struct vip *vip, unsigned ifindex,
+                        uint32_t valid_sec)
 {
         uint32_t flags = IFA_F_NOPREFIXROUTE;
         struct netlink_message m;
@@ -191,7 +192,7 @@ static int add(struct netlink *nl, const struct vip *vip, unsigned ifindex, uint
 }
 
 /* Deletes exactly @have: without the prefix the kernel takes the first that has the address. */
-static int delete (struct netlink *nl, const struct host_address *have)
+static int delete_exactly(struct netlink *nl, const struct host_address *have)
 {
         struct netlink_message m;
         int r;
@@ -228,7 +229,7 @@ int netlink_vip_set(struct netlink *nl, const struct vip *vip, uint32_t valid_se
         state = summarise(&copies);
         if (!state.present && (state.stray || state.foreign))
                 return -EEXIST;
-        return add(nl, vip, ifindex, valid_sec);
+        return add_or_renew(nl, vip, ifindex, valid_sec);
 }
 
 int netlink_vip_remove(struct netlink *nl, const struct vip *vip)
@@ -248,7 +249,8 @@ int netlink_vip_remove(struct netlink *nl, const struct vip *vip)
                 return r;
 
         for (size_t i = 0; i < copies.n; i++) {
-                r = copies.of[i].match == VIP_FOREIGN ? -EEXIST : delete (nl, &copies.of[i].have);
+                r = copies.of[i].match == VIP_FOREIGN ? -EEXIST
+                                                      : delete_exactly(nl, &copies.of[i].have);
                 /* That one of ours is still there weighs more than one of somebody else. */
                 if (r < 0 && (result == 0 || result == -EEXIST))
                         result = r;

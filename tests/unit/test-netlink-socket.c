@@ -168,11 +168,13 @@ int main(void)
                 cmocka_unit_test(freeing_nothing_is_harmless),
                 TEST(objects_that_cannot_be_made_leave_nothing),
         };
-        const struct rlimit few = { .rlim_cur = 64, .rlim_max = 64 };
+        struct rlimit descriptors;
         int namespace, r;
 
         namespace = namespace_enter();
-        if (namespace < 0 || setrlimit(RLIMIT_NOFILE, &few) < 0) {
+        r = getrlimit(RLIMIT_NOFILE, &descriptors);
+        descriptors.rlim_cur = 64;
+        if (namespace < 0 || r < 0 || setrlimit(RLIMIT_NOFILE, &descriptors) < 0) {
                 print_error("cannot make a network namespace with few descriptors\n");
                 return EXIT_FAILURE;
         }
