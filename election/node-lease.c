@@ -84,7 +84,7 @@ static void extend(struct node *n, size_t service, struct instant stamped)
         struct instant valid_until = instant_after(stamped, s->config.chain.holder_valid);
         struct node_effect *e;
 
-        if (!instant_reached(valid_until, h->valid_until))
+        if (instant_reached(valid_until, h->valid_until))
                 return;
         h->valid_until = valid_until;
         h->demote_at = instant_after(stamped, s->config.chain.demote);
