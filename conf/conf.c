@@ -115,16 +115,9 @@ static int check_members(const struct check *c)
 
 /* Voters */
 
-static int check_voters(const struct check *c)
+static int check_pair(const struct check *c)
 {
-        const struct conf_cluster *cluster = &c->conf->cluster;
-        size_t n = cluster->n_members;
-
-        if (n == 1)
-                WARN(c, cluster, NULL,
-                     "cluster \"%s\" has one member: nobody can take over from it", cluster->name);
-        for (size_t i = 0;
-             n == 2 && count_role(cluster, CONF_WITNESS) == 0 && i < c->conf->n_services; i++) {
+        for (size_t i = 0; i < c->conf->n_services; i++) {
                 const struct conf_service *s = c->conf->services[i];
 
                 if (s->mode == CONF_AUTOMATIC)
@@ -135,12 +128,26 @@ static int check_voters(const struct check *c)
                                       "write mode = manual",
                                       s->name);
         }
+        return 0;
+}
+
+static int check_voters(const struct check *c)
+{
+        const struct conf_cluster *cluster = &c->conf->cluster;
+        size_t n = cluster->n_members;
+        int r = 0;
+
+        if (n == 2 && count_role(cluster, CONF_WITNESS) == 0)
+                r = check_pair(c);
+        if (n == 1)
+                WARN(c, cluster, NULL,
+                     "cluster \"%s\" has one member: nobody can take over from it", cluster->name);
         if (n % 2 == 0)
                 WARN(c, cluster, NULL,
                      "cluster \"%s\" has %zu members, and survives the loss of %zu as it would "
                      "with %zu; an odd number is better",
                      cluster->name, n, (n - 1) / 2, n - 1);
-        return 0;
+        return r;
 }
 
 /* Times */
@@ -177,7 +184,10 @@ static usec_t room_of(usec_t ttl, const struct conf_service *s)
         return chain.demote > allowance ? chain.demote - allowance : 0;
 }
 
-/* The shortest TTL that leaves room, or 0 if none does; the room grows with the TTL. */
+/*
+ * The shortest TTL that leaves room, or 0 if none does that a given renew fits; the room grows with
+ * the TTL.
+ */
 static usec_t shortest_ttl(const struct conf_service *s, bool renew_is_given)
 {
         const struct conf_option *option = conf_option_find(SECTION_SERVICE, "ttl");
@@ -185,6 +195,8 @@ static usec_t shortest_ttl(const struct conf_service *s, bool renew_is_given)
         for (usec_t ttl = s->ttl / TTL_STEP * TTL_STEP; ttl <= option->max; ttl += TTL_STEP) {
                 usec_t renew = renew_is_given ? s->renew : ttl / 10;
 
+                if (renew < ttl / 10)
+                        return 0;
                 if (room_of(ttl, s) >= ATTEMPTS_MIN * renew)
                         return ttl;
         }

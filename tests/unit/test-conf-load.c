@@ -448,6 +448,45 @@ static void members_may_share_an_address_with_other_ports(void **state)
                        0, NULL);
 }
 
+/* What is accepted at the very limit, and refused one step past it. */
+static void what_a_complaint_advises_is_accepted_and_less_is_not(void **state)
+{
+        static const struct {
+                const char *good, *bad, *option;
+        } rows[] = {
+                { "demote_soft = 2084ms", "demote_soft = 2085ms", "ttl: " },
+                { "demote_hard = 1784ms", "demote_hard = 1785ms", "ttl: " },
+                { "demote_soft = 2200ms ttl = 3160ms", "demote_soft = 2200ms ttl = 3150ms",
+                  "ttl: " },
+                { "renew = 300ms", "renew = 299ms", "renew: " },
+                { "renew = 600ms", "renew = 601ms", "renew: " },
+                { "demote_soft = 1584ms renew = 550ms", "demote_soft = 1585ms renew = 550ms",
+                  "ttl: " },
+                { "} cluster \"c\" { heartbeat = 50ms", "} cluster \"c\" { heartbeat = 50001us",
+                  "heartbeat: " },
+        };
+        static const char *const members = " member \"db1\" { address = ::1 } } node \"db1\" { }";
+
+        for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+                bool has_cluster = strstr(rows[i].good, "cluster");
+                struct conf_complaint complaint;
+                struct conf *conf = NULL;
+                char text[512], path[TEMPDIR_PATH_SIZE];
+                const char *between = has_cluster ? "" : "} cluster \"c\" { ";
+
+                (void)snprintf(text, sizeof(text), "service \"s\" { %s %s %s", rows[i].good,
+                               between, members);
+                conf_free(load_text(*state, text));
+                (void)snprintf(text, sizeof(text), "service \"s\" { %s %s %s", rows[i].bad, between,
+                               members);
+                tempdir_write_text(*state, "failoverd.conf", text);
+                assert_int_equal(
+                        conf_load(tempdir_path(*state, "failoverd.conf", path), &conf, &complaint),
+                        -EINVAL);
+                assert_memory_equal(complaint.text, rows[i].option, strlen(rows[i].option));
+        }
+}
+
 static void files_that_cannot_be_read_are_refused(void **state)
 {
         struct conf_complaint complaint;
@@ -486,6 +525,7 @@ int main(void)
                 TEST(comments_stand_everywhere_and_lines_are_counted_past_them),
                 TEST(what_is_doubtful_is_warned_of),
                 TEST(members_may_share_an_address_with_other_ports),
+                TEST(what_a_complaint_advises_is_accepted_and_less_is_not),
                 TEST(files_that_cannot_be_read_are_refused),
         };
 
