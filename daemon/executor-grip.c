@@ -43,19 +43,23 @@ static struct instant next_alarm(const struct service *s, struct instant now)
         return INSTANT_FOREVER;
 }
 
-static int set_grip(struct service *s, enum grip grip)
+static int arm(struct service *s)
 {
-        int r;
+        int r = clock_arm(s->timer_fd, s->alarm);
 
-        s->grip = grip;
-        s->alarm = next_alarm(s, clock_now());
-        r = clock_arm(s->timer_fd, s->alarm);
         if (r < 0) {
                 /* Without a timer nothing may be held; the others' deadlines still stand. */
                 s->executor->result = log_error(r, "cannot arm the timer of %s", s->conf->name);
                 (void)event_base_loopbreak(s->executor->base); /* fails only without a loop */
         }
         return r;
+}
+
+static int set_grip(struct service *s, enum grip grip)
+{
+        s->grip = grip;
+        s->alarm = next_alarm(s, clock_now());
+        return arm(s);
 }
 
 void grip_tell_closed(struct service *s)
@@ -211,7 +215,7 @@ static void on_alarm(evutil_socket_t fd, short what, void *userdata)
         if (read(fd, &n, sizeof(n)) < 0 && errno != EAGAIN)
                 (void)log_error(-errno, "cannot read the timer of %s", s->conf->name);
         if (!instant_reached(s->alarm, clock_now())) {
-                (void)set_grip(s, s->grip); /* the timer is early by design; logged */
+                (void)arm(s); /* the timer is early by design; a failure is logged */
                 return;
         }
         if (s->grip == GRIP_HELD)
