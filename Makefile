@@ -65,7 +65,7 @@ LINK_failoverd-postgres := $(LIBS_postgres) $(LIBS_netlink)
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test-*.c))
 
-.PHONY: all check demo deps clean help install unit scenarios sim lint e2e mutants bench
+.PHONY: all check demo deps clean help install unit lint e2e
 all: $(addprefix $(BUILD)/,$(PROGRAMS))
 
 define room_rules
@@ -93,6 +93,36 @@ $(BUILD)/unit/test-%: $(BUILD)/tests/unit/test-%.o $$(call archives,testlib $$(N
 	@mkdir -p $(@D)
 	@echo "  LD   $@"
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(call pkg_libs,cmocka $(PKG_CONFIG_LIBS)) -lpthread
+
+-include tests/*/*.mk
+
+deps:
+	$(Q)tests/lib/deps.sh
+
+# Installs what is missing and shows the main job live.
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all $(E2E_TOOLS)
+	$(Q)python3 tests/e2e/demo.py --build $(BUILD)
+
+# Installs what is missing, builds with both compilers, and passes all tests.
+check: deps
+	$(Q)tests/lib/check.sh
+
+unit: $(UNIT)
+	$(Q)python3 tests/lib/check.py --logs $(BUILD)/check $(foreach test,$(UNIT),$(notdir $(test)) $(test) --)
+
+lint: $(call archives,base raft store failover node)
+	$(Q)python3 tests/lint/lint.py $(BUILD)
+
+install: all
+	install -D -m 755 $(BUILD)/failoverd $(DESTDIR)$(PREFIX)/sbin/failoverd
+	install -D -m 755 $(BUILD)/failoverctl $(DESTDIR)$(PREFIX)/bin/failoverctl
+	install -D -m 755 $(BUILD)/failoverd-postgres $(DESTDIR)$(PREFIX)/libexec/failoverd/failoverd-postgres
+	install -D -m 644 packaging/failoverd.service $(DESTDIR)/lib/systemd/system/failoverd.service
+	install -D -m 640 conf/failoverd.conf $(DESTDIR)/usr/share/doc/failoverd/failoverd.conf.sample
+
+help:
+	@sed -n 's/^# \(.*\)$$/\1/p; s/^\([a-z][a-z-]*\):.*/  make \1/p' Makefile tests/*/*.mk
 
 clean:
 	rm -rf $(BUILD)
