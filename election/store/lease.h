@@ -1,6 +1,15 @@
 /*
- * The masterships: who holds which service, in which epoch, and what may end that. Rules and names
- * (L1 to L11) are those of docs/architecture.md; the functions are the rows of its table of entries.
+ * The masterships: who holds which service, in which epoch, and what may end that. The functions
+ * are the rows of this table; the rules (L1 to L11) that comments cite are in docs/.
+ *
+ *   entry     accepted if                                             effect
+ *   ACQUIRE   FREE                                                    HELD, epoch = renewed = its index
+ *   RENEW     HELD, same epoch, from its holder or the holder's       renewed = its index
+ *             successor on the same node
+ *   RELEASE   not FREE, same epoch, from its holder                   FREE
+ *   CLOSE     HELD, same epoch                                        CLOSING
+ *   EXPIRE    not FREE, same epoch, same renewal                      FREE
+ *   FENCED    not FREE, same epoch                                    FREE
  */
 #pragma once
 

@@ -236,6 +236,22 @@ static void refresh_is_heard_by_nobody(void **state)
         assert_int_equal(search(f, "/a", false, 2), 3);
 }
 
+static void creation_and_removal_are_heard_whatever_refresh_says(void **state)
+{
+        struct fixture *f = *state;
+        uint64_t watcher = watch(f, "/a", false, 0);
+
+        change(f, (struct store_key_command){
+                          .path = "/a", .condition = STORE_MUST_NOT_EXIST, .refresh = true });
+        assert_false(f->result.event->refresh);
+        wakes(f, watcher, "/a");
+        watcher = watch(f, "/a", false, 0);
+        change(f,
+               (struct store_key_command){ .action = STORE_DELETE, .path = "/a", .refresh = true });
+        assert_false(f->result.event->refresh);
+        wakes(f, watcher, "/a");
+}
+
 static void removal_of_a_tree_wakes_who_waits_for_a_key_in_it(void **state)
 {
         struct fixture *f = *state;
@@ -501,6 +517,7 @@ int main(void)
                 TEST(several_watchers_hear_one_event),
                 TEST(hidden_names_are_not_heard_from_above),
                 TEST(refresh_is_heard_by_nobody),
+                TEST(creation_and_removal_are_heard_whatever_refresh_says),
                 TEST(removal_of_a_tree_wakes_who_waits_for_a_key_in_it),
                 TEST(history_knows_which_keys_went_with_a_tree),
                 TEST(tree_too_big_to_be_remembered_counts_as_holding_everything),
