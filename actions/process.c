@@ -54,6 +54,8 @@ static void process_free(struct process *p)
         if (p->fd_output >= 0)
                 close(p->fd_output);
         buffer_done(&p->output);
+        if (p->options.on_free)
+                p->options.on_free(p->options.userdata);
         free(p);
 }
 DEFINE_CLEANUP(struct process *, process_free)
@@ -263,6 +265,7 @@ int process_start(struct event_base *base, const struct process_options *options
         if (!p)
                 return -ENOMEM;
         *p = (struct process){ .pidfd = -1, .fd_output = -1, .options = *options };
+        p->options.on_free = NULL; /* not before it has started */
         r = spawn(p);
         if (r < 0)
                 return r;
@@ -273,6 +276,7 @@ int process_start(struct event_base *base, const struct process_options *options
                         ;
                 return r;
         }
+        p->options.on_free = options->on_free;
         *ret = TAKE_PTR(p);
         return 0;
 }

@@ -40,10 +40,15 @@ struct process_options {
         void (*on_line)(const char *line, void *userdata);
         /* Called once, at the end; @p is gone afterwards. NULL if nobody cares. */
         void (*on_done)(const struct process_result *result, void *userdata);
+        /* Called when @p is gone, cancelled or not: the place to free @userdata. May be NULL. */
+        void (*on_free)(void *userdata);
         void *userdata;
 };
 
-/* Starts it; options are copied. Returns 0, -ENOMEM, or the error of fork() and the like. */
+/*
+ * Starts it; options are copied. Returns 0, -ENOMEM, or the error of fork() and the like, and then
+ * calls nothing back.
+ */
 int process_start(struct event_base *base, const struct process_options *options,
                   struct process **ret);
 

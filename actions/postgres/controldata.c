@@ -45,6 +45,8 @@ static bool take(struct controldata *c, const char *name, const char *value)
                         (void)lsn_parse(value, &c->recovery_end); /* 0 if not known */
                 else if (strcmp(name, "Min recovery ending loc's timeline") == 0)
                         c->recovery_end_timeline = (uint32_t)strtoul(value, NULL, 10);
+                else if (strcmp(name, "Bytes per WAL segment") == 0)
+                        c->segment_size = (uint32_t)strtoul(value, NULL, 10);
                 else if (strcmp(name, "wal_log_hints setting") == 0)
                         c->wal_log_hints = strcmp(value, "on") == 0;
                 else if (strcmp(name, "Data page checksum version") == 0)

@@ -21,6 +21,7 @@ struct controldata {
         uint32_t recovery_end_timeline;
         bool wal_log_hints;
         bool checksums;
+        uint32_t segment_size; /* bytes of a WAL file; 0 if not known */
 };
 
 /* Parses the output made with LC_ALL=C. Returns 0, or -EINVAL if what we need is not there. */

@@ -214,3 +214,10 @@ char *text_password(const char *passfile, const char *user)
         }
         return NULL;
 }
+
+void text_make_plain(char *s)
+{
+        for (; *s; s++)
+                if (*s < ' ' || *s > '~')
+                        *s = '?';
+}

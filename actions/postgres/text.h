@@ -46,3 +46,6 @@ char *text_with_block(const char *text, const char *begin, const char *end, cons
  * password, with '*' and backslashes), the first line that may apply; NULL if there is none.
  */
 char *text_password(const char *passfile, const char *user);
+
+/* Replaces what is not printable ASCII by '?', so that @s can go into JSON and a journal. */
+void text_make_plain(char *s);
