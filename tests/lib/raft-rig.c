@@ -131,7 +131,7 @@ void rig_elect(struct rig *rig)
 {
         unsigned n = raft_members(rig->raft)->n_voters;
 
-        while (raft_role(rig->raft) != RAFT_PRE_CANDIDATE)
+        while (raft_role(rig->raft) == RAFT_FOLLOWER)
                 rig_timeout(rig);
         for (node_id id = 2; id <= n; id++)
                 rig_receive(rig, (struct raft_message){ .type = RAFT_PRE_VOTE_REPLY,
