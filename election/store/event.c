@@ -11,7 +11,7 @@ enum {
         REMOVED_BYTES_MAX = 1024 * 1024, /* of the paths that went with a directory */
 };
 
-struct event *event_new(enum store_action action, uint64_t index, const char *path, size_t n_path)
+struct event *event_make(enum store_action action, uint64_t index, const char *path, size_t n_path)
 {
         struct event *e = must_alloc(1, sizeof(*e) + n_path + 1);
 

@@ -23,7 +23,7 @@ struct event {
         char path[];
 };
 
-struct event *event_new(enum store_action action, uint64_t index, const char *path, size_t n_path);
+struct event *event_make(enum store_action action, uint64_t index, const char *path, size_t n_path);
 struct event *event_ref(struct event *e);
 /* NULL is accepted. */
 void event_unref(struct event *e);

@@ -72,7 +72,7 @@ static enum store_error find(struct change *c)
 /* Opens the event of a change that will happen. */
 static void begin(struct change *c, enum store_action action)
 {
-        c->event = event_new(action, c->store->index + 1, c->path, c->n_path);
+        c->event = event_make(action, c->store->index + 1, c->path, c->n_path);
         c->event->shown.refresh = c->command->refresh && action != STORE_DID_CREATE;
         if (c->node)
                 event_set_previous(c->event, c->node);
