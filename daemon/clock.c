@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/timerfd.h>
 #include <time.h>
@@ -121,4 +122,19 @@ uint64_t clock_wall(void)
 
         (void)clock_gettime(CLOCK_REALTIME, &t); /* cannot fail with this clock */
         return (uint64_t)t.tv_sec * USEC_PER_SEC + (uint64_t)t.tv_nsec / 1000;
+}
+
+void clock_print_time_of_day(char *ret)
+{
+        int64_t nsec = read_nsec(CLOCK_REALTIME);
+        time_t seconds = nsec / NSEC_PER_SEC;
+        struct tm tm;
+        size_t n;
+
+        ret[0] = '\0';
+        if (!localtime_r(&seconds, &tm))
+                return;
+        n = strftime(ret, TIME_OF_DAY_SIZE, "%F %T", &tm);
+        (void)snprintf(ret + n, TIME_OF_DAY_SIZE - n, ".%03d",
+                       (int)(nsec % NSEC_PER_SEC / NSEC_PER_MSEC)); /* fits */
 }

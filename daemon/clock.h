@@ -9,6 +9,7 @@
 
 enum {
         BOOT_ID_SIZE = 37, /* bytes of a boot id, with the final NUL */
+        TIME_OF_DAY_SIZE = 40, /* bytes of a printed time of day, with the final NUL */
 };
 
 /*
@@ -39,3 +40,9 @@ int clock_timer_new(void);
  * again if it has not come. INSTANT_FOREVER disarms. Returns 0 or a negative errno.
  */
 int clock_arm(int timer_fd, struct instant then);
+
+/*
+ * Prints the local time of day to the millisecond into @ret of TIME_OF_DAY_SIZE bytes, for people:
+ * nothing is ever decided by it.
+ */
+void clock_print_time_of_day(char *ret);

@@ -11,8 +11,9 @@
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <systemd/sd-journal.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "daemon/clock.h"
 
 enum {
         FIELDS_MAX = 8,
@@ -109,25 +110,12 @@ static const char *priority_word(int priority)
         }
 }
 
-/* The time of day, for people; nothing is ever decided by it. */
-static void print_time(char *ret, size_t size)
-{
-        struct timespec ts;
-        struct tm tm;
-        size_t n;
-
-        ret[0] = '\0';
-        if (clock_gettime(CLOCK_REALTIME, &ts) < 0 || !localtime_r(&ts.tv_sec, &tm))
-                return;
-        n = strftime(ret, size, "%F %T", &tm);
-        (void)snprintf(ret + n, size - n, ".%03ld", ts.tv_nsec / 1000000); /* a cut is harmless */
-}
-
 static void write_to_stderr(const struct log_fields *f, const char *text)
 {
-        char when[40], service[128] = "", role[80] = "", epoch[40] = "", took[48] = "";
+        char when[TIME_OF_DAY_SIZE], service[128] = "", role[80] = "", epoch[40] = "",
+                                     took[48] = "";
 
-        print_time(when, sizeof(when));
+        clock_print_time_of_day(when);
         /* What does not fit is cut off; that is all that can go wrong. */
         if (f->service)
                 (void)snprintf(service, sizeof(service), "service=%s ", f->service);
