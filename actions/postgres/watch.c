@@ -153,6 +153,9 @@ static void find(struct agent *a, const struct pidfile *p)
 {
         enum cluster_owner owner = cluster_process_owner(a->watch.data_dir, p->pid);
 
+        /* Our own jobs run single-user servers, too, and wait for their end. */
+        if (p->single_user && a->step)
+                return;
         if (owner == CLUSTER_NOBODY) {
                 if (!a->watch.crashed) {
                         a->watch.crashed = true;
