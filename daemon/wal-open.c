@@ -430,6 +430,22 @@ static int write_meta(struct recovery *rec)
         return r;
 }
 
+/*
+ * The directory itself must not vanish in a crash with all that was promised in it. If we may not
+ * read the one above, somebody else has made ours, and long ago.
+ */
+static int sync_parent(struct recovery *rec)
+{
+        int fd, r;
+
+        fd = openat(rec->w->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return errno == EACCES ? 0 : -errno;
+        r = fsync(fd) < 0 ? -errno : 0;
+        (void)close(fd); /* only synced */
+        return r;
+}
+
 /* The first segment exists; the meta file makes it count. */
 static int finish_creation(struct recovery *rec)
 {
@@ -442,6 +458,9 @@ static int finish_creation(struct recovery *rec)
         if (getrandom(&rec->meta.incarnation, sizeof(rec->meta.incarnation), 0) !=
             (ssize_t)sizeof(rec->meta.incarnation))
                 return complain_errno(rec, -errno, "draw an incarnation for", META_NAME);
+        r = sync_parent(rec);
+        if (r < 0)
+                return complain_errno(rec, r, "sync", "..");
         errno = 0;
         r = write_meta(rec);
         return r < 0 ? complain_errno(rec, r, "write", META_NAME) : 0;
