@@ -326,9 +326,11 @@ static void strike_aimed(struct sim *s, struct occurrence *o)
                 fault_strike(s, o->machine, (enum sim_fault)o->number);
 }
 
-static bool is_order(enum sim_fault fault)
+/* What ends the engine can strike between two effects of one step: the others are never seen. */
+static bool ends_engine(enum sim_fault fault)
 {
-        return fault == FAULT_SWITCHOVER || fault == FAULT_FAILOVER || fault == FAULT_PAUSE;
+        return fault == FAULT_ENGINE_CRASH || fault == FAULT_EXECUTOR_CRASH ||
+               fault == FAULT_DAEMONS_CRASH || fault == FAULT_MACHINE_CRASH;
 }
 
 void fault_aim(struct sim *s, struct machine *m, enum sim_aim aim)
@@ -341,7 +343,8 @@ void fault_aim(struct sim *s, struct machine *m, enum sim_aim aim)
                 return;
         s->tally.aimed++;
         fault = some_fault(s);
-        if (m->engine.stepping && !m->engine.condemned && !is_order(fault) && sim_chance(s, 500)) {
+        if (m->engine.stepping && !m->engine.condemned && ends_engine(fault) &&
+            sim_chance(s, 500)) {
                 m->engine.condemned = true;
                 m->engine.verdict = fault;
                 return;

@@ -4,6 +4,9 @@
 #include "election/base/memory.h"
 #include "tests/sim/sim.h"
 
+/* What is under way at one time, beyond which the members only occupy one another. */
+#define UNDER_WAY_MAX 20000
+
 bool network_is_cut(const struct sim *s, node_id from, node_id to)
 {
         return s->links[from][to].cuts > 0;
@@ -80,6 +83,11 @@ static void deliver(struct sim *s, node_id from, node_id to, const uint8_t *byte
 void network_send(struct sim *s, struct machine *from, node_id to, const uint8_t *bytes, size_t n)
 {
         s->tally.messages++;
+        if (s->queue.n > UNDER_WAY_MAX) {
+                sim_fail(s, "a storm of messages, now from %s to %s", sim_node_name(s, from->id),
+                         sim_node_name(s, to));
+                return;
+        }
         if (network_is_cut(s, from->id, to) ||
             (!s->faults_stopped && sim_chance(s, s->plan.loss_permille))) {
                 s->tally.messages_lost++;
