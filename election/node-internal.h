@@ -65,6 +65,7 @@ struct node_request {
         uint64_t request;
         uint64_t sequence;
         struct instant deadline;
+        struct instant again; /* it was refused: not sent before */
         bool sent;
         uint8_t *bytes; /* of a write that may have to be sent later */
         size_t n;

@@ -64,7 +64,7 @@ static void send(struct node *n, struct node_request *q)
 {
         node_id leader = raft_leader(n->raft);
 
-        if (q->sent || leader == NODE_NOBODY)
+        if (q->sent || leader == NODE_NOBODY || !instant_reached(q->again, n->now))
                 return;
         if (q->kind == NODE_REQUEST_WRITE) {
                 q->sent = true;
@@ -89,9 +89,14 @@ static void send(struct node *n, struct node_request *q)
 void node_request_write(struct node *n, uint64_t request, const struct store_key_command *key)
 {
         struct store_command c = { .type = STORE_KEY, .key = *key };
-        struct node_request *q = add(n, request, NODE_REQUEST_WRITE);
+        struct node_request *q;
         struct buffer b = { 0 };
 
+        if (store_command_check(&c) < 0) {
+                node_answer(n, request, NODE_REFUSED, NULL, "the key or its value is not valid");
+                return;
+        }
+        q = add(n, request, NODE_REQUEST_WRITE);
         if (!q)
                 return;
         c.origin = (struct store_origin){ n->config.self, n->config.incarnation, q->sequence };
@@ -132,13 +137,23 @@ void node_request_applied(struct node *n, const struct store_result *result)
         clear(q);
 }
 
-/* It is certain that nobody appended it: it may be sent again when there is a leader. */
+/*
+ * Who refused may be believed to lead for a while yet: without a pause the two would exchange request
+ * and refusal at the speed of the network.
+ */
+static void try_later(struct node *n, struct node_request *q)
+{
+        q->sent = false;
+        q->again = instant_after(n->now, n->config.heartbeat);
+}
+
+/* It is certain that nobody appended it: it may be sent again. */
 void node_request_refused(struct node *n, uint64_t sequence)
 {
         struct node_request *q = slot_of(n, sequence);
 
-        if (q)
-                q->sent = false;
+        if (q && q->sent)
+                try_later(n, q);
 }
 
 /* The old leader may never answer: what does no harm twice is asked again. */
@@ -186,8 +201,12 @@ void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t
         q = slot_of(n, sequence);
         if (!q || q->kind == NODE_REQUEST_WRITE)
                 return;
-        q->sent = ok;
-        q->has_index = ok;
+        if (!ok) {
+                if (!q->has_index)
+                        try_later(n, q);
+                return;
+        }
+        q->has_index = true;
         q->index = index;
 }
 
@@ -215,7 +234,7 @@ void node_request_look(struct node *n)
         }
 }
 
-/* Reads are retried by the heartbeat of the leader; only the oldest deadline needs a timer. */
+/* What waits to be sent again is looked at with each heartbeat; only the oldest deadline needs a timer. */
 struct instant node_request_deadline(const struct node *n)
 {
         for (uint64_t s = n->sequence_oldest; s <= n->sequence; s++) {
