@@ -249,6 +249,18 @@ static int open_vip(struct file_reader *reader, const cfg_t *cfg, unsigned line,
         return 0;
 }
 
+/* libconfuse finds blocks under names like "service|vip", too: in the first service, maybe. */
+static bool is_inside(const cfg_t *outer, const cfg_t *inner)
+{
+        for (const cfg_opt_t *o = outer->opts; o->name; o++) {
+                for (unsigned i = 0; o->type == CFGT_SEC && i < o->nvalues; i++) {
+                        if (o->values[i]->section == inner)
+                                return true;
+                }
+        }
+        return false;
+}
+
 static int open_block(struct file_reader *reader, const cfg_t *cfg, unsigned line)
 {
         static int (*const openers[SECTIONS])(struct file_reader *, const cfg_t *, unsigned,
@@ -258,10 +270,15 @@ static int open_block(struct file_reader *reader, const cfg_t *cfg, unsigned lin
                 [SECTION_POSTGRES] = open_postgres, [SECTION_VIP] = open_vip,
         };
         enum conf_section_id section = conf_section_find(cfg->name);
+        enum conf_section_id parent = conf_sections[section].parent;
         char found[QUOTED_SIZE];
         void *object;
         int r;
 
+        if (parent != SECTION_ROOT && !is_inside(reader->parsed[parent], cfg))
+                return complain(reader->complaint, reader->file, line,
+                                "%s: a block is written inside its own %s block", cfg->name,
+                                conf_sections[parent].name);
         if (cfg->title && !name_is_valid(cfg->title))
                 return complain(reader->complaint, reader->file, line, "%s: %s is not %s; write %s",
                                 cfg->name, quoted(cfg->title, found), type_name.noun,
@@ -270,6 +287,7 @@ static int open_block(struct file_reader *reader, const cfg_t *cfg, unsigned lin
         if (r < 0)
                 return r;
         reader->open[section] = object;
+        reader->parsed[section] = cfg;
         places_add(reader->places, object, NULL, reader->file, line, NULL);
         return 0;
 }
@@ -305,6 +323,9 @@ static int set_option(struct file_reader *reader, const cfg_t *cfg, const cfg_op
         const struct place *first = places_find(reader->places, object, option->key);
         int r;
 
+        if (opt->nvalues > MEMBERS_MAX)
+                return complain(reader->complaint, reader->file, line,
+                                "%s: the list has more than %d values", option->key, MEMBERS_MAX);
         if (is_repeated(opt, first))
                 return complain(reader->complaint, reader->file, line,
                                 "%s is already given in %s:%u; write it once", option->key,

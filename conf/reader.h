@@ -15,6 +15,7 @@ struct file_reader {
         struct conf_complaint *complaint;
         const char *file; /* that is being read */
         void *open[SECTIONS]; /* the latest block of each section, NULL before the first */
+        const void *parsed[SECTIONS]; /* what libconfuse has of the same block, in this file */
         bool has_complained;
 };
 

@@ -75,12 +75,17 @@ static int refuse_environment(struct scanner *s)
                         "each process; write the value itself, or \"\\${\" for these characters");
 }
 
+/* Long strings end here: libconfuse lets them grow by 32 bytes at a time. */
 static int copy_string(struct scanner *s)
 {
+        const char *from = s->at;
         unsigned begin = s->line;
         char quote = *s->at;
 
         for (keep(s); s->at < s->end && *s->at != quote; keep(s)) {
+                if (s->at - from > CONF_VALUE_MAX)
+                        return complain(s->complaint, s->path, begin,
+                                        "the string has more than %d characters", CONF_VALUE_MAX);
                 if (quote == '"' && sees(s, "${"))
                         return refuse_environment(s);
                 if (*s->at == '\\' && s->at + 1 < s->end)

@@ -16,6 +16,10 @@ static void end(const char *what)
 
 void tempdir_make(struct tempdir *t)
 {
+        /* In memory if possible, so that a test with many files does not wait for a disk. */
+        strcpy(t->dir, "/dev/shm/failoverd-test-XXXXXX");
+        if (mkdtemp(t->dir))
+                return;
         strcpy(t->dir, "/tmp/failoverd-test-XXXXXX");
         if (!mkdtemp(t->dir))
                 end(t->dir);

@@ -47,6 +47,10 @@ static const struct bad bad[] = {
         { HEAD "service \"orders\" { vip {\n color = red\n } }", 3,
           "unknown option \"color\" in vip; accepted are address, interface, label, prefix_route" },
         { "ttl = 3s", 1, "unknown option \"ttl\"; it belongs into a service block" },
+        { HEAD "service \"a\" { } service \"b\" { }\n \"service=a|vip\" { address = ::9 interface = lo }", 3,
+          "vip: a block is written inside its own service block" },
+        { HEAD "service \"a\" { postgres {\n } } \"service=a|postgres=0|port\" = 5433", 3,
+          "port: an option is written inside its own block" },
         { HEAD "service \"orders\" {\n \"postgres|port\" = 5433\n}", 3, "no sub-section title/index for 'postgres'" SYNTAX },
 
         /* Syntax */
@@ -141,6 +145,7 @@ static const struct bad bad[] = {
           "cluster \"prod\" has no member that may hold a service; write a member \"NAME\" { address = ... } for each machine" },
         { HEAD "service \"orders\" {\n members = { db1, db4 } }", 3,
           "members: \"db4\" is not a member of cluster \"prod\"; write some of \"db1\", \"db2\", \"db3\"" },
+        { HEAD "service \"orders\" {\n members = { a, b, c, d, e, f, g, h,\n i, j } }", 4, "members: the list has more than 9 values" },
         { HEAD "service \"orders\" {\n members = { db1, db1 } }", 3, "members: \"db1\" is given twice; write each name once" },
         { NODE "cluster \"prod\" { " MEMBERS " member \"w\" { address = 10.0.0.4 role = witness } }\nservice \"orders\" {\n members = { db1,\n w } }", 4,
           "members: \"w\" is a witness, which holds no service; write some of \"db1\", \"db2\", \"db3\"" },
