@@ -2,7 +2,10 @@
 """The executor alone, end to end: the real one, in a network and process namespace of its own, with
 an engine and agents whose words the test says itself. Needs root.
 
-executor.py HOST [NAME]...     HOST is the program made of executor-host.c
+executor.py HOST AGENT [NAME]...
+
+HOST is the program made of executor-host.c, AGENT the real failoverd-postgres (or "-": the tests
+with a real database are left out).
 """
 import contextlib
 import json
@@ -17,6 +20,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -153,7 +157,7 @@ class Peer:
 class Host:
     """A directory, a configuration, and an executor."""
 
-    def __init__(self, program, database=False, vip=True, ttl="3s", extra=""):
+    def __init__(self, program, agent, database=False, vip=True, real=False):
         self.program = program
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="executor-"))
         os.chmod(self.dir, 0o755)
@@ -161,9 +165,12 @@ class Host:
         self.others = []
         self.log = self.dir / "log"
         self.conf = self.dir / "failoverd.conf"
-        self.data = self.dir / "pgdata"
-        self.data.mkdir(mode=0o700)
-        shutil.chown(self.data, "postgres", "postgres")
+        self.data = self.dir / "pg" / "data"
+        self.data.parent.mkdir()
+        shutil.chown(self.data.parent, "postgres", "postgres")
+        if not real:
+            self.data.mkdir(mode=0o700)
+            shutil.chown(self.data, "postgres", "postgres")
         self.socket_path = self.dir / "socket"
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.socket_path))
@@ -171,19 +178,24 @@ class Host:
         self.listener.listen(16)
         self.waiting = []
         self.peers = []
-        self.write_agent()
-        self.write_conf(database, vip, ttl, extra)
+        self.psqls = []
+        self.write_agent(agent if real else None)
+        self.write_conf(database or real, vip)
 
-    def write_agent(self):
+    def write_agent(self, real):
         (self.dir / "libexec").mkdir()
         shutil.copy(HERE / "relay.py", self.dir / "relay.py")
         agent = self.dir / "libexec" / "failoverd-postgres"
-        agent.write_text(
-            f'#!/bin/sh\nexec /usr/bin/python3 {self.dir}/relay.py agent {self.socket_path}\n')
+        if real:
+            shutil.copy(real, agent)
+        else:
+            agent.write_text(
+                f'#!/bin/sh\nexec /usr/bin/python3 {self.dir}/relay.py agent {self.socket_path}\n')
         agent.chmod(0o755)
 
-    def write_conf(self, database, vip, ttl, extra):
-        postgres = f'postgres {{ data_dir = "{self.data}" version = 15 }}' if database else ""
+    def write_conf(self, database, vip):
+        postgres = f'''postgres {{ data_dir = "{self.data}" version = 15 port = 54329
+                socket_dir = "{self.data.parent}" }}''' if database else ""
         address = f'vip {{ address = "{VIP}/24" interface = "v0" }}' if vip else ""
         self.conf.write_text(f'''
 node "db1" {{
@@ -198,7 +210,7 @@ cluster "test" {{
         member "db2" {{ address = "127.0.0.2" }}
         member "db3" {{ address = "127.0.0.3" role = witness }}
 }}
-service "orders" {{ ttl = {ttl} {extra} {postgres} {address} }}
+service "orders" {{ ttl = 3s {postgres} {address} }}
 ''')
 
     def start(self, environment=None):
@@ -246,6 +258,25 @@ service "orders" {{ ttl = {ttl} {extra} {postgres} {address} }}
                         found.append(int(entry.name))
         return found
 
+    def agent_pid(self):
+        """Of the real agent that holds the lock; 0: none."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.dir / "data/agents/orders/lock").read_text().split()[0])
+            return pid if process_state(pid) else 0
+        return 0
+
+    def postmaster(self):
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def psql(self):
+        """A session of a client that stays connected; each line gets an answer of one line."""
+        process = subprocess.Popen(
+            ["psql", "-h", str(self.data.parent), "-p", "54329", "-qAtX", "postgres"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            bufsize=1, user="postgres", cwd="/")
+        self.psqls.append(process)
+        return process
+
     def stop(self):
         if self.process and self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -267,9 +298,11 @@ service "orders" {{ ttl = {ttl} {extra} {postgres} {address} }}
             with contextlib.suppress(ProcessLookupError):
                 os.kill(peer.pid, signal.SIGKILL)
             peer.close()
-        for process in self.others:
+        for process in self.others + self.psqls:
             process.kill()
             process.wait()
+        if self.agent_pid():
+            os.kill(self.agent_pid(), signal.SIGKILL)
         self.listener.close()
         for address in addresses():
             if address.startswith("10.99.0.1") and address != "10.99.0.1":
@@ -913,8 +946,178 @@ def the_supervisor_starts_it_again(host):
     host.stop()
 
 
+# --- With a real agent and a real database.
+
+
+class Renewer:
+    """An engine that renews the hold while the test does something else."""
+
+    def __init__(self, engine):
+        self.engine = engine
+        self.is_on = True
+        self.thread = threading.Thread(target=self.work, daemon=True)
+        self.thread.start()
+
+    def work(self):
+        while self.is_on:
+            with contextlib.suppress(OSError):
+                hold(self.engine)
+            time.sleep(0.3)
+
+    def stop(self):
+        self.is_on = False
+        self.thread.join()
+
+
+def make_primary(host):
+    """A new database that accepts writes under epoch 5."""
+    engine = host.start().accept("engine")
+    engine.hear("status", seconds=10, state="absent")
+    run(engine, "bootstrap", number=1, within=60, method="initdb")
+    done = engine.hear("done", seconds=60, id=1)
+    check(done["ok"], done)
+    renewer = Renewer(engine)
+    engine.hear("ack")
+    run(engine, "promote", number=2, within=20)
+    done = engine.hear("done", seconds=20, id=2)
+    check(done["ok"], done)
+    add_address(engine)
+    engine.hear("status", seconds=5, writable=True)
+    return engine, renewer
+
+
+def ask(psql, text):
+    psql.stdin.write(text + "\n")
+    return psql.stdout.readline().strip()
+
+
+def insert(psql):
+    return ask(psql, "insert into t values (1) returning 'written';")
+
+
+def client(host):
+    psql = host.psql()
+    check(ask(psql, "create table t (x int); select 'made';") == "made", "a table")
+    check(insert(psql) == "written", "a row")
+    return psql
+
+
+def refuses_writes(host):
+    return not any(process_state(pid) for pid in host.cluster())
+
+
+def without_a_renewal_a_real_database_is_closed_in_time(host):
+    engine, renewer = make_primary(host)
+    psql = client(host)
+    renewer.stop()
+    demote_at, close_by = hold(engine, demote_in=0.5, close_in=1.2)
+    closed = engine.hear("closed", epoch=5)
+    check(closed["ok"], closed)
+    check(refuses_writes(host) and lease_clock() < close_by, "in time")
+    check(VIP not in addresses(), "and the address")
+    check(insert(psql) != "written", "the client is told")
+    check("shut down" in control_data(host), "in good order")
+    print(f"    {(lease_clock() - demote_at) / 1000:.0f} ms after demote_at", end="")
+
+
+def control_data(host):
+    return subprocess.run(["/usr/lib/postgresql/15/bin/pg_controldata", host.data], check=True,
+                          capture_output=True, text=True).stdout
+
+
+def a_stopped_real_agent_is_replaced_and_nobody_notices(host):
+    _, renewer = make_primary(host)
+    psql, postmaster, agent = client(host), host.postmaster(), host.agent_pid()
+    os.kill(agent, signal.SIGSTOP)
+    took = wait_for("another agent", lambda: host.agent_pid() not in (0, agent), 5)
+    check(insert(psql) == "written" and host.postmaster() == postmaster, "the database goes on")
+    check(VIP in addresses(), "and the address")
+    renewer.stop()
+    print(f"    after {took:.1f} s", end="")
+
+
+def a_restart_within_the_ttl_moves_nothing(host):
+    engine, renewer = make_primary(host)
+    psql, postmaster, agent = client(host), host.postmaster(), host.agent_pid()
+    renewer.stop()
+    hold(engine)
+    check(insert(psql) == "written", "before")
+    host.stop()
+    check(insert(psql) == "written", "meanwhile")
+    engine = host.start().accept("engine")
+    check([h["epoch"] for h in engine.hear("hello")["holds"]] == [5], "adopted")
+    renewer = Renewer(engine)
+    engine.hear("status", seconds=5, writable=True)
+    wait_for("a new agent", lambda: host.agent_pid() not in (0, agent))
+    check(insert(psql) == "written" and host.postmaster() == postmaster, "after")
+    check(VIP in addresses(), "the address")
+    check(len(host.log.read_text().split("put back")) == 1, "which never went away")
+    wait_for("four seconds", lambda: time.sleep(4) is None, 6)
+    check(insert(psql) == "written" and host.postmaster() == postmaster, "and it stays so")
+    renewer.stop()
+
+
+def all_killed_at_once_is_adopted_by_the_next_start(host):
+    engine, renewer = make_primary(host)
+    psql, postmaster, agent = client(host), host.postmaster(), host.agent_pid()
+    renewer.stop()
+    hold(engine)
+    for pid in (host.process.pid, engine.pid, agent):
+        os.kill(pid, signal.SIGKILL)
+    host.process.wait()
+    engine = host.start().accept("engine")
+    check([h["epoch"] for h in engine.hear("hello")["holds"]] == [5], "adopted")
+    renewer = Renewer(engine)
+    engine.hear("status", seconds=5, writable=True)
+    check(insert(psql) == "written" and host.postmaster() == postmaster, "the database goes on")
+    check(VIP in addresses(), "and the address")
+    renewer.stop()
+
+
+def with_a_stopped_executor_agent_and_kernel_let_go_in_time(host):
+    engine, renewer = make_primary(host)
+    client(host)
+    renewer.stop()
+    _, close_by = hold(engine)
+    engine.hear("ack")
+    wait_for("the agent to know it", lambda: time.sleep(0.1) is None)
+    os.kill(host.process.pid, signal.SIGSTOP)
+    took = wait_for("all is closed", lambda: refuses_writes(host) and VIP not in addresses(), 4)
+    check(lease_clock() < close_by, f"it took {took:.2f} s")
+    print(f"    {(close_by - lease_clock()) / 1000:.0f} ms before the end", end="")
+    os.kill(host.process.pid, signal.SIGCONT)
+    check(engine.hear("closed")["ok"], "the executor learns it")
+
+
+def a_stopped_database_is_killed_in_time(host):
+    engine, renewer = make_primary(host)
+    client(host)
+    renewer.stop()
+    _, close_by = hold(engine, demote_in=0.5, close_in=1.2)
+    engine.hear("ack")
+    for pid in host.cluster():
+        os.kill(pid, signal.SIGSTOP)
+    closed = engine.hear("closed")
+    check(closed["ok"] and lease_clock() < close_by and refuses_writes(host), closed)
+    print(f"    {(close_by - lease_clock()) / 1000:.0f} ms before the end", end="")
+
+
+def with_agent_and_database_stopped_it_is_killed_in_time(host):
+    engine, renewer = make_primary(host)
+    client(host)
+    renewer.stop()
+    _, close_by = hold(engine, demote_in=0.5, close_in=1.2)
+    engine.hear("ack")
+    for pid in (*host.cluster(), host.agent_pid()):
+        os.kill(pid, signal.SIGSTOP)
+    closed = engine.hear("closed")
+    check(closed["ok"] and lease_clock() < close_by and refuses_writes(host), closed)
+    print(f"    {(close_by - lease_clock()) / 1000:.0f} ms before the end", end="")
+
+
 DATABASE = {"database": True, "vip": False}
 BOTH = {"database": True, "vip": True}
+REAL = {"real": True}
 TESTS = {
     a_hold_is_acknowledged_and_an_older_one_is_not: {},
     a_hold_longer_than_the_ttl_is_refused: {},
@@ -952,13 +1155,20 @@ TESTS = {
     readiness_is_told_to_the_service_manager: {},
     a_reload_is_refused_in_words: {},
     the_supervisor_starts_it_again: {},
+    without_a_renewal_a_real_database_is_closed_in_time: REAL,
+    a_stopped_real_agent_is_replaced_and_nobody_notices: REAL,
+    a_restart_within_the_ttl_moves_nothing: REAL,
+    all_killed_at_once_is_adopted_by_the_next_start: REAL,
+    with_a_stopped_executor_agent_and_kernel_let_go_in_time: REAL,
+    a_stopped_database_is_killed_in_time: REAL,
+    with_agent_and_database_stopped_it_is_killed_in_time: REAL,
 }
 
 
-def run_test(test, program):
+def run_test(test, program, agent):
     """Whether it passed; prints a line."""
     begun = time.monotonic()
-    host = Host(program, **TESTS[test])
+    host = Host(program, agent, **TESTS[test])
     try:
         test(host)
         host.stop()
@@ -978,24 +1188,27 @@ def run_test(test, program):
 
 
 def main():
-    program, names = os.path.abspath(sys.argv[1]), sys.argv[2:]
+    program, names = os.path.abspath(sys.argv[1]), sys.argv[3:]
+    agent = sys.argv[2] if sys.argv[2] == "-" else os.path.abspath(sys.argv[2])
     if os.environ.get("EXECUTOR_TEST_INSIDE") != "1":
         os.environ["EXECUTOR_TEST_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "-n", "-p", "-f", "--mount-proc", "--kill-child", "--",
-                              sys.executable, os.path.abspath(__file__), program, *names])
+                              sys.executable, os.path.abspath(__file__), program, agent,
+                              *names])
     del os.environ["EXECUTOR_TEST_INSIDE"]
     ip("link", "set", "lo", "up")
     ip("link", "add", "v0", "type", "veth", "peer", "name", "v1")
     ip("link", "set", "v0", "up")
     ip("link", "set", "v1", "up")
     ip("addr", "add", "10.99.0.1/24", "dev", "v0")
-    chosen = [t for t in TESTS if not names or t.__name__ in names]
-    results = [run_test(test, program) for test in chosen]
+    chosen = [t for t in TESTS if (not names or t.__name__ in names) and
+              (agent != "-" or TESTS[t] != REAL)]
+    results = [run_test(test, program, agent) for test in chosen]
     print(f"\n{sum(results)} of {len(results)} passed")
     return 0 if results and all(results) else 1
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 2:
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
     sys.exit(main())
