@@ -191,10 +191,12 @@ class Node:
                 continue
             program = os.path.basename(words[0])
             kind = None
-            if program in ("failoverd", "exe"):
-                kind = "engine" if "--engine" in words else "executor"
-            elif program == "failoverd-postgres":
+            if program == "failoverd-postgres":
                 kind = "agent"
+            elif "--engine" in words:
+                kind = "engine"
+            elif program == "failoverd":
+                kind = "executor"
             if kind == role:
                 found.append(pid)
         return found
