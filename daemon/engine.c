@@ -5,8 +5,8 @@
 #include "daemon/engine.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <event2/event.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,6 +53,8 @@ struct engine {
         uint64_t n_requests;
         uint64_t incarnation;
         struct instant now; /* of the last event: the core's time never goes back */
+        uint64_t generation; /* the last one that the disk reported */
+        int space_error;
         int exit_status;
 };
 
@@ -245,6 +247,12 @@ static void on_disk(evutil_socket_t fd, short what, void *userdata)
                 stop(e, EXIT_FAILURE);
                 return;
         }
+        if (p.space_error != e->space_error && p.space_error < 0)
+                (void)log_warning(p.space_error, "no room to lay out the next segment of the log");
+        e->space_error = p.space_error;
+        if (p.generation == e->generation)
+                return;
+        e->generation = p.generation;
         engine_feed(e, &(struct node_event){ .type = NODE_PERSISTED, .generation = p.generation });
 }
 

@@ -115,8 +115,11 @@ static bool run(struct writer *w, const char *sql, uint64_t deadline)
                             PQresultStatus(result) == PGRES_TUPLES_OK);
                 PQclear(result);
         }
-        if (!ok)
+        /* A server that refuses to write keeps its connection: it may change its mind. */
+        if (PQstatus(w->connection) == CONNECTION_BAD)
                 give_up(w, PQerrorMessage(w->connection));
+        else if (!ok)
+                failed(w, PQerrorMessage(w->connection));
         return ok;
 }
 
