@@ -36,7 +36,8 @@ static struct instant next_alarm(const struct service *s, struct instant now)
         case GRIP_HARD:
                 return instant_before(s->hold.close_by, hard / 2);
         case GRIP_KILL:
-                return s->hold.close_by;
+                /* After a pause of ours it is late already, and killing still takes its time. */
+                return instant_later(s->hold.close_by, instant_after(now, hard / 2));
         case GRIP_UNPROVED:
                 return instant_after(now, UNPROVED_RETRY);
         }
