@@ -55,12 +55,17 @@ static bool wait_socket(PGconn *c, short events, uint64_t deadline)
         return poll(&p, 1, (int)((deadline - now) / 1000 + 1)) > 0 || errno == EINTR;
 }
 
-static void give_up(struct writer *w, const char *text)
+static void failed(struct writer *w, const char *text)
 {
         if (!w->failing)
                 printf("error %llu %.*s\n", (unsigned long long)now_usec(),
                        (int)strcspn(text, "\n"), text);
         w->failing = true;
+}
+
+static void give_up(struct writer *w, const char *text)
+{
+        failed(w, text);
         PQfinish(w->connection);
         w->connection = NULL;
 }
