@@ -6,6 +6,7 @@
 
 /* Bound of the clocks' error that the formulas of the lease assume. */
 #define PPM_MAX 1000
+#define PPM_LIE_MAX 500000
 
 static uint64_t between(struct random *r, uint64_t low, uint64_t high)
 {
@@ -85,6 +86,12 @@ static void draw_clocks(struct sim_plan *p, struct random *r)
         for (unsigned i = 1; drift && i <= p->n_nodes; i++)
                 p->ppm[i] = at_the_bound ? (chance(r, 500) ? PPM_MAX : -PPM_MAX)
                                          : (int)between(r, 0, 2 * PPM_MAX) - PPM_MAX;
+        /*
+         * One clock may lie as fast as it likes: an expiry needs a quorum of clocks, and a holder
+         * whose clock is fast lets go too early.
+         */
+        if (p->n_nodes >= 3 && chance(r, 120))
+                p->ppm[between(r, 1, p->n_nodes)] = (int)between(r, PPM_MAX, PPM_LIE_MAX);
         p->wake_late_max = chance(r, 700) ? between(r, 50, 2000) : between(r, 50, 20000);
 }
 
@@ -96,7 +103,8 @@ static void draw_hands(struct sim_plan *p, struct random *r)
 
 static void draw_faults(struct sim_plan *p, struct random *r)
 {
-        p->fault_every = between(r, USEC_PER_SEC, 8 * USEC_PER_SEC);
+        p->fault_every = between(r, 500 * USEC_PER_MSEC,
+                                 chance(r, 500) ? 2 * USEC_PER_SEC : 8 * USEC_PER_SEC);
         for (unsigned i = 0; i < FAULTS; i++)
                 p->fault_weight[i] = chance(r, 500) ? 0 : (unsigned)between(r, 1, 10);
         if (!chance(r, 150))
@@ -105,11 +113,11 @@ static void draw_faults(struct sim_plan *p, struct random *r)
         p->fault_weight[FAULT_FAILOVER] /= 3;
         p->fault_weight[FAULT_PAUSE] /= 4;
         for (unsigned i = 0; i < AIMS; i++)
-                p->aim_permyriad[i] = chance(r, 700) ? 0 : (unsigned)between(r, 20, 500);
+                p->aim_permyriad[i] = chance(r, 700) ? 0 : (unsigned)between(r, 50, 1500);
         p->aim_permyriad[AIM_RECEIVED] /= 50;
         p->aim_permyriad[AIM_SENT] /= 50;
         p->aim_permyriad[AIM_PERSISTED] /= 10;
-        p->aim_permyriad[AIM_HELD] /= 5;
+        p->aim_permyriad[AIM_HELD] /= 4;
         if (!p->has_database)
                 p->fault_weight[FAULT_DATABASE_CRASH] = p->fault_weight[FAULT_DATABASE_HANG] = 0;
         /* Without an address nothing but the hands can stop a database. */
