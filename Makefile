@@ -65,7 +65,7 @@ LINK_failoverd-postgres := $(LIBS_postgres) $(LIBS_netlink)
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test-*.c))
 
-.PHONY: all check demo deps clean help install unit lint e2e
+.PHONY: all everything check list-checks demo deps clean help install unit lint
 all: $(addprefix $(BUILD)/,$(PROGRAMS))
 
 define room_rules
@@ -107,6 +107,12 @@ demo: deps
 # Installs what is missing, builds with both compilers, and passes all tests.
 check: deps
 	$(Q)tests/lib/check.sh
+
+everything: all $(UNIT) $(E2E_TOOLS) $(BUILD)/sim
+
+# One line "NAME COMMAND" for each check that is more than a unit test.
+list-checks:
+	@$(foreach check,$(CHECKS),echo '$(check) $(CHECK_$(check))';)
 
 unit: $(UNIT)
 	$(Q)python3 tests/lib/check.py --logs $(BUILD)/check $(foreach test,$(UNIT),$(notdir $(test)) $(test) --)

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Runs test programs one after the other, each with a time limit, and adds up what they counted.
 
-    check.py [--limit SECONDS] [--logs FOLDER] NAME COMMAND [-- NAME COMMAND]...
+    check.py [--limit SECONDS] [--logs FOLDER] [--file FILE] [NAME COMMAND [-- NAME COMMAND]...]
+
+A file holds one "NAME COMMAND" a line.
 
 A program is counted by cmocka's closing lines or by its own last line "N passed, N failed"; one that
 says neither counts as one test. The whole output of a program that failed is shown; that of all is
@@ -56,6 +58,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--limit", type=int, default=600)
     parser.add_argument("--logs", default="build/check")
+    parser.add_argument("--file")
     parser.add_argument("rest", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     os.makedirs(options.logs, exist_ok=True)
@@ -66,6 +69,9 @@ def main():
         elif job:
             jobs.append((job[0], " ".join(job[1:])))
             job = []
+    if options.file:
+        with open(options.file, encoding="utf-8") as file:
+            jobs += [tuple(line.split(None, 1)) for line in file if line.strip()]
     totals = [0, 0]
     for name, command in jobs:
         began = time.monotonic()
