@@ -120,6 +120,7 @@ struct raft {
         struct instant election_deadline;
         struct instant contact; /* last valid append of the leader */
         struct raft_acknowledgement ack;
+        struct instant ask_deadline; /* candidates: ask again who has not granted */
         unsigned granted; /* bit of each member that granted its vote or pre-vote to us */
         bool pre_votes_due;
         bool votes_due; /* they wait for our disk */
@@ -185,6 +186,8 @@ bool raft_persist_has_term(const struct raft *r);
 
 /* vote.c */
 void raft_election_timeout(struct raft *r);
+/* Asks those again who have not granted; their answer may be lost, or another one by now. */
+void raft_ask_again(struct raft *r);
 void raft_start_pre_vote(struct raft *r);
 void raft_campaign(struct raft *r, bool by_order);
 /* Our own vote may have become durable. */

@@ -187,6 +187,8 @@ static void on_timeout(struct raft *r)
                         raft_heartbeat(r);
         } else if (instant_reached(r->election_deadline, r->now)) {
                 raft_election_timeout(r);
+        } else if (r->role != RAFT_FOLLOWER && instant_reached(r->ask_deadline, r->now)) {
+                raft_ask_again(r);
         }
 }
 
@@ -315,8 +317,10 @@ struct instant raft_deadline(const struct raft *r)
 {
         struct instant deadline;
 
-        if (r->role != RAFT_LEADER)
+        if (r->role == RAFT_FOLLOWER)
                 return r->election_deadline;
+        if (r->role != RAFT_LEADER)
+                return instant_earlier(r->election_deadline, r->ask_deadline);
         deadline = instant_earlier(r->heartbeat_deadline, r->quorum_until);
         if (r->transfer.target)
                 deadline = instant_earlier(deadline, r->transfer.deadline);

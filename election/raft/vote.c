@@ -11,6 +11,11 @@ static unsigned bit_of(node_id id)
         return 1u << id;
 }
 
+static void set_ask_deadline(struct raft *r)
+{
+        r->ask_deadline = instant_after(r->now, r->config.heartbeat);
+}
+
 void raft_start_pre_vote(struct raft *r)
 {
         assert(r->role != RAFT_LEADER);
@@ -20,6 +25,7 @@ void raft_start_pre_vote(struct raft *r)
         r->granted = bit_of(r->config.self);
         r->pre_votes_due = true;
         r->votes_due = false;
+        set_ask_deadline(r);
         raft_reset_election_timer(r);
         raft_note_peer(r, RAFT_NOTE_PRE_VOTE_STARTED, NODE_NOBODY);
         if (raft_is_quorum(&r->config.members, r->granted))
@@ -36,6 +42,7 @@ void raft_campaign(struct raft *r, bool by_order)
         r->pre_votes_due = false;
         r->votes_due = true;
         r->by_order = by_order;
+        set_ask_deadline(r);
         raft_reset_election_timer(r);
         raft_note_peer(r, RAFT_NOTE_ELECTION_STARTED, NODE_NOBODY);
 }
@@ -46,6 +53,15 @@ void raft_election_timeout(struct raft *r)
                 raft_start_pre_vote(r);
         else
                 raft_campaign(r, false);
+}
+
+void raft_ask_again(struct raft *r)
+{
+        set_ask_deadline(r);
+        if (r->role == RAFT_PRE_CANDIDATE)
+                r->pre_votes_due = true;
+        else
+                r->votes_due = true;
 }
 
 void raft_count_own_vote(struct raft *r)
@@ -79,6 +95,17 @@ static bool log_is_up_to_date(const struct raft *r, const struct raft_message *m
         return m->log_index >= raft_log_last(&r->log);
 }
 
+/*
+ * Whether we leave the attempt to @m's sender, whose log is up to date: members that lose their
+ * leader in the same moment else grant one another, and split the votes that follow. Giving up an
+ * attempt is always safe; our timer goes on, in case that the other one fails.
+ */
+static bool outranks_us(const struct raft *r, const struct raft_message *m)
+{
+        return m->log_term > raft_log_last_term(&r->log) || m->log_index > raft_log_last(&r->log) ||
+               m->from < r->config.self;
+}
+
 void raft_on_pre_vote(struct raft *r, const struct raft_message *m)
 {
         bool granted = m->term > r->term && log_is_up_to_date(r, m) && !leader_is_alive(r, m->from);
@@ -90,6 +117,8 @@ void raft_on_pre_vote(struct raft *r, const struct raft_message *m)
                               .term = granted ? m->term : r->term,
                               .granted = granted,
                       });
+        if (granted && r->role == RAFT_PRE_CANDIDATE && outranks_us(r, m))
+                raft_become_follower(r, r->term, NODE_NOBODY);
 }
 
 /* Refusals of a higher term have been adopted before this is called. */
@@ -143,12 +172,14 @@ void raft_on_vote_reply(struct raft *r, const struct raft_message *m)
                 raft_become_leader(r);
 }
 
-static void ask_all(struct raft *r, enum raft_message_type type)
+/* Asks all who have not granted yet. */
+static void ask(struct raft *r, enum raft_message_type type)
 {
         const struct raft_members *members = &r->config.members;
 
         for (unsigned i = 0; i < members->n_voters; i++) {
-                if (members->voters[i] == r->config.self)
+                if (members->voters[i] == r->config.self ||
+                    (r->granted & bit_of(members->voters[i])))
                         continue;
                 raft_send(r, &(struct raft_message){
                                      .type = type,
@@ -165,13 +196,13 @@ void raft_flush_votes(struct raft *r)
 {
         if (r->role == RAFT_PRE_CANDIDATE && r->pre_votes_due) {
                 r->pre_votes_due = false;
-                ask_all(r, RAFT_PRE_VOTE);
+                ask(r, RAFT_PRE_VOTE);
         }
         if (!raft_persist_has_vote(r))
                 return;
         if (r->role == RAFT_CANDIDATE && r->votes_due) {
                 r->votes_due = false;
-                ask_all(r, RAFT_VOTE);
+                ask(r, RAFT_VOTE);
         }
         if (r->vote_reply_due) {
                 r->vote_reply_due = false;

@@ -73,6 +73,14 @@ void rig_timeout(struct rig *rig)
         rig_feed(rig, (struct raft_event){ .type = RAFT_EVENT_TIMEOUT });
 }
 
+void rig_attempt(struct rig *rig)
+{
+        do
+                rig_timeout(rig);
+        while (!rig_noted(rig, RAFT_NOTE_PRE_VOTE_STARTED) &&
+               !rig_noted(rig, RAFT_NOTE_ELECTION_STARTED));
+}
+
 void rig_receive(struct rig *rig, struct raft_message message)
 {
         message.to = RIG_SELF;

@@ -38,6 +38,8 @@ void rig_feed(struct rig *rig, struct raft_event event);
 void rig_wait(struct rig *rig, usec_t length);
 /* Waits for the deadline of the member and lets it have its time-out. */
 void rig_timeout(struct rig *rig);
+/* Time-outs until the member begins an attempt to be elected. */
+void rig_attempt(struct rig *rig);
 /* Lets the member receive @message, addressed to it. */
 void rig_receive(struct rig *rig, struct raft_message message);
 /* An append of member @from, whose entries stand behind @log_index and have @terms, 0 at the end. */

@@ -188,7 +188,7 @@ static void order_to_campaign_is_obeyed_at_once_and_without_pre_vote(void **stat
         assert_true(rig_sent(&rig, RAFT_VOTE, 2)->transfer);
         assert_true(rig_sent(&rig, RAFT_VOTE, 3)->transfer);
         /* The next attempt is its own. */
-        rig_timeout(&rig);
+        rig_attempt(&rig);
         rig_receive(&rig,
                     (struct raft_message){
                             .type = RAFT_PRE_VOTE_REPLY, .from = 3, .term = 3, .granted = true });

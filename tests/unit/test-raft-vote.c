@@ -46,11 +46,11 @@ static void attempts_are_random_between_one_and_two_election_timeouts(void **sta
         (void)state;
         rig_start(&rig, &(struct rig_setup){ .n_voters = 3 });
         for (unsigned i = 0; i < 500; i++) {
-                usec_t wait = raft_deadline(rig.raft).usec - rig.now;
+                uint64_t from = rig.now;
 
-                shortest = wait < shortest ? wait : shortest;
-                longest = wait > longest ? wait : longest;
-                rig_timeout(&rig);
+                rig_attempt(&rig);
+                shortest = rig.now - from < shortest ? rig.now - from : shortest;
+                longest = rig.now - from > longest ? rig.now - from : longest;
         }
         assert_in_range(shortest, RIG_ELECTION, RIG_ELECTION + RIG_ELECTION / 20);
         assert_in_range(longest, 2 * RIG_ELECTION - RIG_ELECTION / 20, 2 * RIG_ELECTION);
@@ -267,6 +267,7 @@ static void pre_candidate_forgets_its_leader_and_grants_to_others(void **state)
         assert_int_equal(raft_leader(rig.raft), NODE_NOBODY);
         rig_receive(&rig, pre_vote(2, 2, 0, 0));
         assert_true(rig_sent(&rig, RAFT_PRE_VOTE_REPLY, 2)->granted);
+        assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
         /* The leader was alive after all. */
         rig_receive(&rig, heartbeat(3, 1));
         assert_int_equal(raft_role(rig.raft), RAFT_FOLLOWER);
@@ -552,11 +553,66 @@ static void candidate_that_times_out_asks_again_from_the_start(void **state)
         rig_start(&rig, &(struct rig_setup){ .n_voters = 3 });
         rig_timeout(&rig);
         rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 2, 1, true));
-        rig_timeout(&rig);
+        rig_attempt(&rig);
         assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
         assert_int_equal(rig_sent(&rig, RAFT_PRE_VOTE, 2)->term, 2);
         rig_persist(&rig); /* the vote of the attempt that is over asks nobody */
         assert_int_equal(rig_n_sent(&rig), 0);
+        rig_done(&rig);
+}
+
+static void who_has_not_granted_is_asked_again_each_heartbeat(void **state)
+{
+        struct rig rig;
+        uint64_t from;
+
+        (void)state;
+        rig_start(&rig, &(struct rig_setup){ .n_voters = 5 });
+        rig_timeout(&rig);
+        from = rig.now;
+        rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 3, 1, true));
+        rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 2, 0, false)); /* it still hears the leader */
+        rig_timeout(&rig);
+        assert_true(rig.now == from + RIG_HEARTBEAT);
+        assert_int_equal(rig_n_sent(&rig), 3);
+        assert_non_null(rig_sent(&rig, RAFT_PRE_VOTE, 2));
+        assert_null(rig_sent(&rig, RAFT_PRE_VOTE, 3));
+        rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 2, 1, true));
+        rig_timeout(&rig);
+        assert_int_equal(rig_n_sent(&rig), 0); /* not before our own vote is on disk */
+        rig_persist(&rig);
+        assert_int_equal(rig_n_sent(&rig), 4);
+        rig_receive(&rig, reply(RAFT_VOTE_REPLY, 2, 1, true));
+        rig_timeout(&rig);
+        assert_int_equal(rig_n_sent(&rig), 3);
+        assert_null(rig_sent(&rig, RAFT_VOTE, 2));
+        rig_done(&rig);
+}
+
+static void of_two_pre_candidates_one_gives_way(void **state)
+{
+        struct rig rig;
+        struct instant deadline;
+
+        (void)state;
+        rig_start(&rig, &(struct rig_setup){ .n_voters = 3, .term = 2, .terms = { 1, 2 } });
+        rig_timeout(&rig);
+        rig_receive(&rig, pre_vote(2, 3, 2, 2)); /* as good, but behind us in the list */
+        assert_true(rig_sent(&rig, RAFT_PRE_VOTE_REPLY, 2)->granted);
+        assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
+        rig_receive(&rig, pre_vote(2, 3, 1, 1));
+        assert_false(rig_sent(&rig, RAFT_PRE_VOTE_REPLY, 2)->granted);
+        assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
+        rig_receive(&rig, pre_vote(2, 3, 3, 2)); /* better */
+        assert_true(rig_sent(&rig, RAFT_PRE_VOTE_REPLY, 2)->granted);
+        assert_int_equal(raft_role(rig.raft), RAFT_FOLLOWER);
+        deadline = raft_deadline(rig.raft);
+        assert_true(deadline.usec <= rig.now + 2 * RIG_ELECTION);
+        rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 3, 3, true)); /* too late for us */
+        assert_int_equal(raft_role(rig.raft), RAFT_FOLLOWER);
+        rig_timeout(&rig);
+        assert_true(rig.now == deadline.usec);
+        assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
         rig_done(&rig);
 }
 
@@ -593,6 +649,8 @@ int main(void)
                 cmocka_unit_test(strangers_and_echoes_are_not_heard),
                 cmocka_unit_test(member_without_others_leads_when_its_vote_is_on_disk),
                 cmocka_unit_test(candidate_that_times_out_asks_again_from_the_start),
+                cmocka_unit_test(who_has_not_granted_is_asked_again_each_heartbeat),
+                cmocka_unit_test(of_two_pre_candidates_one_gives_way),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
