@@ -24,20 +24,47 @@ struct instant node_receipt_of(const struct node *n, uint64_t index, uint64_t te
         return index <= n->index_recovered ? n->started : n->now;
 }
 
-/* A renewal that this member has, but has not applied: its note and the lease's TTL decide. */
+/* The TTL that the command of log entry @index grants; USEC_INFINITY if it grants none. */
+static usec_t granted_by(const struct node *n, uint64_t index)
+{
+        const struct raft_entry *entry = raft_entry_at(n->raft, index);
+        struct store_command c;
+        usec_t ttl = USEC_INFINITY;
+
+        if (!entry || entry->type != RAFT_ENTRY_COMMAND ||
+            store_command_decode(entry->bytes, entry->n, &c) < 0)
+                return ttl;
+        if (c.type == STORE_ACQUIRE)
+                ttl = c.ttl;
+        else if (c.type == STORE_KEY && c.key.has_ttl)
+                ttl = c.key.ttl;
+        store_command_done(&c);
+        return ttl;
+}
+
+/*
+ * A renewal that this member has, but has not applied: judged by the log alone. It may never be
+ * applied before the expiry is appended, because what commits both is this very answer.
+ */
 static bool attests_unapplied(const struct node *n, const struct store_expiry *e)
 {
         const struct raft_entry *entry = raft_entry_at(n->raft, e->renewed);
-        const struct store_lease *l;
+        const struct store_lease *l = store_lease(n->store, e->name);
         struct instant received;
+        usec_t ttl;
 
-        if (!entry || e->kind != STORE_LEASE_MASTER)
+        if (!entry)
                 return false;
-        l = store_lease(n->store, e->name);
-        if (!l || l->epoch != e->epoch)
-                return false;
+        if (e->kind == STORE_LEASE_KEY)
+                ttl = granted_by(n, e->renewed);
+        else if (e->epoch > n->index_applied)
+                ttl = granted_by(n, e->epoch);
+        else if (l && l->epoch == e->epoch)
+                ttl = l->ttl;
+        else
+                return true; /* of another epoch than the lease's: it will do nothing */
         received = node_receipt_of(n, e->renewed, entry->term);
-        return instant_reached(instant_after(received, l->ttl), n->now);
+        return instant_reached(instant_after(received, ttl), n->now);
 }
 
 bool node_expiry_attests(const struct node *n, const struct store_expiry *e)
