@@ -124,7 +124,7 @@ enum close_mode {
 
 struct closing {
         bool active;
-        bool settled; /* nothing is left, and what the server left on disk is known */
+        bool was_alive; /* there was something to close */
         enum close_mode mode; /* what was sent last */
         struct instant immediate_at;
         struct instant kill_at;
@@ -231,6 +231,7 @@ struct agent {
          * it is in recovery while no promotion is under way, or because it is closed.
          */
         bool may_write;
+        bool starts_standby; /* a job of ours starts the server, with standby.signal in place */
         bool promoting; /* the irreversible part of a promotion has begun */
         bool needs_rewind;
         bool checkpoint_wanted; /* as soon as there is a connection for it */

@@ -164,14 +164,14 @@ void closing_begin(struct agent *a, enum close_mode mode, struct instant immedia
                 return;
         }
         c->active = true;
-        c->settled = false;
         c->archiver_alone = 0;
         c->begun = agent_clock_now();
         c->immediate_at = immediate_at;
         c->kill_at = kill_at;
         snprintf(c->reason, sizeof(c->reason), "%s", reason);
         watch_look(a);
-        if (a->watch.state == WATCH_NONE) {
+        c->was_alive = a->watch.state != WATCH_NONE;
+        if (!c->was_alive) {
                 /* Nothing is known to run, but a server may be about to: that is made sure. */
                 watch_reap(a);
                 return;
@@ -186,7 +186,6 @@ static void on_settled(struct agent *a, const struct work_result *result)
         struct closing *c = &a->closing;
 
         c->worker = NULL;
-        c->settled = true;
         c->active = false;
         if (!result->ok)
                 agent_log(a, "error", "%s", result->error);
@@ -209,8 +208,9 @@ void closing_gone(struct agent *a)
         event_del(c->timer);
         process_cancel(c->command);
         c->command = NULL;
-        agent_log(a, "info", "the database is closed, after %llu ms",
-                  (unsigned long long)(took / USEC_PER_MSEC));
+        if (c->was_alive)
+                agent_log(a, "info", "the database is closed, after %llu ms",
+                          (unsigned long long)(took / USEC_PER_MSEC));
         if (agent_work(a, work_after_close, &order, AFTER_TIMEOUT, on_settled, &c->worker) < 0)
                 on_settled(a, &failed);
 }

@@ -80,6 +80,7 @@ static enum progress try_harder(struct agent *a, struct step *s, unsigned attemp
                 return STEP_FAILED;
         agent_log(a, "warning", "%s: %s", s->error, attempts == 1 ? "rewinding" : "cloning");
         s->attempts = attempts;
+        s->explaining = false;
         s->order.force = true;
         return step_goto(s, rejoin_close);
 }

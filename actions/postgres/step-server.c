@@ -3,12 +3,22 @@
 
 #define START_LIMIT (60 * USEC_PER_SEC)
 
+/* The server is gone; its log may say why. */
+static enum progress step_explain(struct agent *a, struct step *s)
+{
+        if (!s->explaining) {
+                s->explaining = true;
+                return STEP_AGAIN;
+        }
+        return step_work(a, s, work_explain);
+}
+
 enum progress stage_known(struct agent *a, struct step *s)
 {
+        if (a->watch.state != WATCH_ALIVE)
+                return step_explain(a, s);
         if (s->fresh)
                 health_hurry(a);
-        if (a->watch.state != WATCH_ALIVE)
-                return step_fail(s, "the server ended again while it started");
         if (a->watch.foreign)
                 return step_fail(s, "a server of another user runs here");
         session_ensure(a->watching);
@@ -23,6 +33,7 @@ enum progress stage_start(struct agent *a, struct step *s)
                         return STEP_NEXT;
                 return STEP_AGAIN;
         }
+        a->starts_standby = true;
         return step_work(a, s, work_start);
 }
 

@@ -182,6 +182,7 @@ static void end(struct agent *a, const char *error)
                 snprintf(plain, sizeof(plain), "%s", *error ? error : "failed");
         text_make_plain(plain);
         a->step = NULL;
+        a->starts_standby = false;
         process_cancel(s->worker);
         process_cancel(s->command);
         /* A query under way would answer to the next step. */

@@ -54,6 +54,7 @@ struct step {
         unsigned attempts; /* of rejoining */
         struct instant checked; /* when the ancestry was compared */
         bool cloned;
+        bool explaining; /* the server has ended, and its log is being read */
         char error[TEXT_SIZE];
 };
 

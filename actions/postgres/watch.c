@@ -139,8 +139,8 @@ static int adopt(struct agent *a, const struct pidfile *p, bool foreign)
         w->state = WATCH_ALIVE;
         w->crashed = false;
         w->inspected = false;
-        /* Whoever started it: until it says that it is in recovery it may write. */
-        a->may_write = true;
+        /* Unless we know better it may write until it says that it is in recovery. */
+        a->may_write = !a->starts_standby;
         a->promoting = false;
         health_forget(a);
         if (!foreign)

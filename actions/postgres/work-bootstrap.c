@@ -200,8 +200,8 @@ static int write_new_conf(struct work *w)
         snprintf(text, sizeof(text),
                  SHARED_HEAD "wal_level = replica\nhot_standby = on\nwal_log_hints = on\n"
                              "max_wal_senders = %zu\nmax_replication_slots = %zu\n"
-                             "password_encryption = 'scram-sha-256'\n",
-                 senders_wanted(w), senders_wanted(w));
+                             "password_encryption = 'scram-sha-256'\n%s\n",
+                 senders_wanted(w), senders_wanted(w), w->settings->facts->wal_keep);
         return write_shared_conf(w, text);
 }
 
@@ -269,29 +269,43 @@ static const struct demand demands[] = {
         { "max_wal_senders", NULL, is_enough },     { "max_replication_slots", NULL, is_enough },
 };
 
-/* Writes what is missing into our file, and its names into @ret_missing. */
+static int put_missing(struct work *w, PGconn *conn, const struct demand *d, struct buffer *b,
+                       char ret_missing[static TEXT_SIZE])
+{
+        size_t n = strlen(ret_missing);
+        _cleanup_(freep)
+        char *value = NULL;
+        char number[24];
+        int r;
+
+        r = get_setting(w, conn, d->name, &value);
+        if (r < 0 || d->is_met(w, value))
+                return r;
+        snprintf(number, sizeof(number), "%zu", senders_wanted(w));
+        text_setting_put(b, d->name, d->value ? d->value : number);
+        snprintf(ret_missing + n, TEXT_SIZE - n, "%s%s is %s", n > 0 ? ", " : "", d->name, value);
+        return 0;
+}
+
+/*
+ * Adds what is missing to our file, and its names to @ret_missing. What the file has from before
+ * stays: it may be the reason why nothing is missing now.
+ */
 static int write_missing_conf(struct work *w, PGconn *conn, char ret_missing[static TEXT_SIZE])
 {
         _cleanup_(buffer_done)
         struct buffer b = { 0 };
-        char number[24];
+        _cleanup_(freep)
+        char *before = NULL;
+        char path[PATH_SIZE];
+        int r = 0;
 
-        snprintf(number, sizeof(number), "%zu", senders_wanted(w));
-        put(&b, SHARED_HEAD);
-        for (size_t i = 0; i < sizeof(demands) / sizeof(demands[0]); i++) {
-                _cleanup_(freep)
-                char *value = NULL;
-                int r = get_setting(w, conn, demands[i].name, &value);
-                size_t n = strlen(ret_missing);
-
-                if (r < 0)
-                        return r;
-                if (demands[i].is_met(w, value))
-                        continue;
-                text_setting_put(&b, demands[i].name, demands[i].value ? demands[i].value : number);
-                snprintf(ret_missing + n, TEXT_SIZE - n, "%s%s is %s", n > 0 ? ", " : "",
-                         demands[i].name, value);
-        }
+        work_path(w, "failoverd.conf", path);
+        put(&b, file_read(path, &before) == 0 ? before : SHARED_HEAD);
+        for (size_t i = 0; r == 0 && i < sizeof(demands) / sizeof(demands[0]); i++)
+                r = put_missing(w, conn, &demands[i], &b, ret_missing);
+        if (r < 0)
+                return r;
         buffer_put_u8(&b, '\0');
         return write_shared_conf(w, (const char *)b.bytes);
 }

@@ -2,10 +2,13 @@
 #include "actions/postgres/work-files.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "actions/postgres/cluster.h"
 #include "actions/postgres/files.h"
 #include "actions/postgres/text.h"
 #include "election/base/cleanup.h"
@@ -18,6 +21,7 @@
 
 enum {
         PATH_IN_DIR_SIZE = PATH_SIZE + 64,
+        ZOMBIE_ROUNDS = 5, /* of work_wait(), for a dead server's parent to take notice */
 };
 
 static void path_in(const char *dir, const char *name, char ret[static PATH_IN_DIR_SIZE])
@@ -86,6 +90,44 @@ int work_after_close(struct work *w)
         if (r < 0 || w->result.absent)
                 return r;
         return work_mark_standby(w, w->settings->data_dir);
+}
+
+/* --- Lock files that a dead server left */
+
+static pid_t first_line_pid(const char *path)
+{
+        _cleanup_(freep)
+        char *text = NULL;
+
+        return file_read(path, &text) < 0 ? 0 : (pid_t)labs(strtol(text, NULL, 10));
+}
+
+/* Dead for /proc, and alive for kill(): nobody has asked for its exit status yet. */
+static bool is_zombie(pid_t pid)
+{
+        return pid > 0 && cluster_process_start(pid) == 0 && kill(pid, 0) == 0;
+}
+
+static void remove_stale_lock(struct work *w, const char *path)
+{
+        pid_t pid = first_line_pid(path);
+
+        for (unsigned i = 0; i < ZOMBIE_ROUNDS && is_zombie(pid); i++)
+                if (!work_wait(w))
+                        return;
+        if (is_zombie(pid) && first_line_pid(path) == pid)
+                (void)unlink(path); /* the server complains about it if that fails */
+}
+
+void work_remove_stale_locks(struct work *w)
+{
+        char path[PATH_SIZE + 64];
+
+        work_path(w, "postmaster.pid", path);
+        remove_stale_lock(w, path);
+        snprintf(path, sizeof(path), "%s/.s.PGSQL.%u.lock", w->settings->socket_dir,
+                 w->settings->port);
+        remove_stale_lock(w, path);
 }
 
 /* --- Configuration */

@@ -6,6 +6,12 @@
 /* Reads version and control data of @dir into the result; a missing directory is marked absent. */
 int work_look(struct work *w, const char *dir);
 
+/*
+ * Removes lock files of a server that is dead and not reaped: a new one takes a zombie for alive and
+ * would not start. Those of processes that do not exist are left to the server, which knows them.
+ */
+void work_remove_stale_locks(struct work *w);
+
 /* Makes the next start one of a standby. */
 int work_mark_standby(struct work *w, const char *dir);
 

@@ -205,6 +205,7 @@ static int rewind_unmarked(struct work *w)
         work_path(w, "standby.signal", signal);
         if (!clean)
                 r = file_remove(signal);
+        work_remove_stale_locks(w);
         if (r == 0 && !clean)
                 r = recover(w);
         if (r == 0)

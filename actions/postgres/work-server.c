@@ -105,6 +105,15 @@ static void find_reason(const char *path, off_t from, char ret[static TEXT_SIZE]
         }
 }
 
+int work_explain(struct work *w)
+{
+        char log[PATH_SIZE], reason[TEXT_SIZE];
+
+        work_state_path(w, "postmaster.log", log);
+        find_reason(log, 0, reason);
+        return work_fail(w, "the server ended again while it started: %.200s", reason);
+}
+
 static bool server_is_up(struct work *w, pid_t pid)
 {
         _cleanup_(freep)
@@ -167,6 +176,7 @@ static int start_by_command(struct work *w)
 
 static int start(struct work *w)
 {
+        work_remove_stale_locks(w);
         return w->settings->start_command.n > 0 ? start_by_command(w) : start_directly(w);
 }
 

@@ -241,20 +241,22 @@ static void read_all(int fd, struct buffer *b)
         buffer_put_u8(b, '\0');
 }
 
-/* The last line with "error" or "fatal" in it, or else the last line of all. */
+/* The last line with a complaint, what is fatal first, or else the last line of all. */
 static const char *find_complaint(char *output)
 {
-        const char *last = "it said nothing", *complaint = NULL;
+        const char *last = "it said nothing", *complaint = NULL, *fatal = NULL;
         char *rest = output, *line;
 
         while ((line = strsep(&rest, "\n"))) {
                 if (*line == '\0')
                         continue;
                 last = line;
-                if (strstr(line, "error:") || strstr(line, "FATAL:") || strstr(line, "ERROR:"))
+                if (strstr(line, "FATAL:") || strstr(line, "PANIC:"))
+                        fatal = line;
+                else if (strstr(line, "error:") || strstr(line, "ERROR:"))
                         complaint = line;
         }
-        return complaint ? complaint : last;
+        return fatal ? fatal : complaint ? complaint : last;
 }
 
 int work_run_path(struct work *w, const char *path, const char *const *args, const char *input,

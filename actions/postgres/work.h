@@ -92,6 +92,7 @@ work_job work_inspect; /* what is in the data directory */
 work_job work_store_epoch; /* keeps order.epoch on disk */
 work_job work_after_close; /* standby.signal, and what the server left */
 work_job work_start; /* starts the server as a standby */
+work_job work_explain; /* fails with the reason why the server ended */
 work_job work_restart; /* starts the server as the primary that it was */
 work_job work_follow; /* points a running standby to order.primary */
 work_job work_freeze; /* points it to nobody */

@@ -429,9 +429,9 @@ def end_of_input_without_a_deadline_leaves_the_database(w):
 
 def hold_does_not_close_a_standby(w):
     one, a1, two, a2 = w.pair()
-    a2.hold_once(1, 100, 300)
     pid = two.postmaster()
-    wait_for("a later status", lambda: a2.status()["at"] > a2.all("ack")[-1]["close_by"], 10)
+    close_by = a2.hold_once(1, 100, 300)
+    a2.wait_status(since=close_by)
     assert two.postmaster() == pid and a2.status()["state"] == "running"
 
 
