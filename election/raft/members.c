@@ -1,6 +1,22 @@
 /* Counting voters. The member list is fixed: RAFT_ENTRY_MEMBERS is kept free for changes to it. */
 #include "election/raft/raft-internal.h"
 
+bool raft_members_are_valid(const struct raft_members *members)
+{
+        unsigned seen = 0;
+
+        if (members->n_voters < 1 || members->n_voters > MEMBERS_MAX)
+                return false;
+        for (unsigned i = 0; i < members->n_voters; i++) {
+                node_id id = members->voters[i];
+
+                if (id < 1 || id > MEMBERS_MAX || (seen & (1u << id)))
+                        return false;
+                seen |= 1u << id;
+        }
+        return true;
+}
+
 unsigned raft_quorum(const struct raft_members *members)
 {
         return members->n_voters / 2 + 1;

@@ -225,6 +225,7 @@ void raft_fail_transfer(struct raft *r);
 void raft_flush_transfer(struct raft *r);
 
 /* members.c */
+bool raft_members_are_valid(const struct raft_members *members);
 unsigned raft_quorum(const struct raft_members *members);
 bool raft_is_voter(const struct raft_members *members, node_id id);
 /* Whether the members whose bits are set in @granted are a quorum. */

@@ -25,6 +25,11 @@ struct raft_effect *raft_effect_add(struct raft *r, enum raft_effect_type type)
         MUST_GROW(r->effects, r->effects_n, r->effects_max);
         e = &r->effects[r->effects_n++];
         e->type = type;
+        e->peer = NODE_NOBODY;
+        e->index = 0;
+        e->first = 0;
+        e->last = 0;
+        e->context = 0;
         return e;
 }
 
@@ -108,7 +113,7 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_durabl
 {
         struct raft *r = must_alloc(1, sizeof(*r));
 
-        assert(config->members.n_voters >= 1 && config->members.n_voters <= MEMBERS_MAX);
+        assert(raft_members_are_valid(&config->members));
         assert(raft_is_voter(&config->members, config->self));
         assert(config->heartbeat > 0 && config->heartbeat <= config->election_timeout);
         r->config = *config;

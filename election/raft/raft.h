@@ -152,7 +152,10 @@ struct raft_persist {
         uint64_t last;
 };
 
-/* Only the fields that the type names are set. */
+/*
+ * Fields that the type does not name are zero, but for @note, @refused, @refusal, @persist and
+ * @message: these are set for their type only, because clearing them would cost more than the step.
+ */
 struct raft_effect {
         enum raft_effect_type type;
         enum raft_note note;
