@@ -313,12 +313,17 @@ static void feed(struct group *g, node_id id, struct raft_event *event)
 {
         struct raft_effects effects;
         uint64_t n_sent = g->n_sent;
+        bool aimed = false;
 
         event->now = (struct instant){ g->now };
         raft_step(g->of[id].raft, event, &effects);
-        for (size_t i = 0; i < effects.n; i++)
+        for (size_t i = 0; i < effects.n; i++) {
                 on_effect(g, id, &effects.list[i]);
+                aimed |= effects.list[i].type != RAFT_SEND && below(g, 1000) < g->violence;
+        }
         REQUIRE(g, g->n_sent - n_sent < 1000);
+        if (g->faults && aimed) /* right after something has happened */
+                crash(g, id);
 }
 
 static bool runs(const struct group *g, node_id id)
@@ -437,7 +442,7 @@ static void run_member(struct group *g, node_id id)
                 start(g, id);
         if (!runs(g, id))
                 return;
-        while (m->n_writes > 0 && m->writes[0].done_at <= g->now) {
+        while (m->raft && m->n_writes > 0 && m->writes[0].done_at <= g->now) {
                 uint64_t generation = complete_write(m);
 
                 while (m->n_writes > 0 && m->writes[0].done_at <= g->now && chance(g, 50))
@@ -446,7 +451,7 @@ static void run_member(struct group *g, node_id id)
                      &(struct raft_event){ .type = RAFT_EVENT_PERSISTED,
                                            .generation = generation });
         }
-        if (raft_deadline(m->raft).usec <= g->now)
+        if (m->raft && raft_deadline(m->raft).usec <= g->now)
                 feed(g, id, &(struct raft_event){ .type = RAFT_EVENT_TIMEOUT });
 }
 
@@ -600,6 +605,16 @@ static struct group *group_new(uint64_t seed, unsigned n)
         return g;
 }
 
+/* Faults and work, with no more messages than the work and the heartbeats explain. */
+static void run_faults(struct group *g)
+{
+        uint64_t from = g->now;
+        uint64_t length = 10 * ELECTION + below(g, 20 * ELECTION);
+
+        run(g, from + length, ELECTION / 20);
+        REQUIRE(g, g->n_sent * ELECTION <= 100 * (g->n - 1) * length);
+}
+
 static void run_seeds(unsigned n, uint64_t share)
 {
         const char *wanted = getenv("RAFT_SEEDS");
@@ -609,7 +624,7 @@ static void run_seeds(unsigned n, uint64_t share)
         for (uint64_t seed = 1; seed <= n_seeds; seed++) {
                 struct group *g = group_new(seed, n);
 
-                run(g, g->now + 10 * ELECTION + below(g, 20 * ELECTION), ELECTION / 20);
+                run_faults(g);
                 heal(g);
                 check_convergence(g);
                 n_committed += g->committed.n;
