@@ -7,6 +7,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+enum {
+        READ_ROUNDS_MAX = 64, /* of lines_read() */
+};
+
 struct lines {
         struct lines_events events;
         void *userdata;
@@ -71,21 +75,39 @@ static bool take_lines(struct lines *l)
         return true;
 }
 
-static void on_readable(evutil_socket_t fd, short what, void *userdata)
+/* Returns whether more may be there; after that is false, this object may be gone. */
+static bool read_some(struct lines *l)
 {
-        struct lines *l = userdata;
         int n;
 
-        (void)what;
-        n = evbuffer_read(l->in, fd, LINES_LINE_MAX);
+        n = evbuffer_read(l->in, event_get_fd(l->readable), LINES_LINE_MAX);
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return;
+                return false;
         if (n <= 0) {
                 end(l, n < 0 ? -errno : 0);
-                return;
+                return false;
         }
-        if (take_lines(l) && evbuffer_get_length(l->in) > LINES_LINE_MAX)
+        if (!take_lines(l))
+                return false;
+        if (evbuffer_get_length(l->in) > LINES_LINE_MAX)
                 end(l, -EMSGSIZE);
+        return !l->ended;
+}
+
+static void on_readable(evutil_socket_t fd, short what, void *userdata)
+{
+        (void)fd;
+        (void)what;
+        (void)read_some(userdata); /* the event comes again if more is there */
+}
+
+void lines_read(struct lines *l)
+{
+        /* Within a callback the rest is already on its way; the limit keeps a flood from holding us. */
+        if (!l->readable || l->ended || l->freed)
+                return;
+        for (unsigned i = 0; i < READ_ROUNDS_MAX && read_some(l); i++)
+                ;
 }
 
 static void flush(struct lines *l)

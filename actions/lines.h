@@ -36,6 +36,12 @@ void lines_free(struct lines *l);
 DEFINE_CLEANUP(struct lines *, lines_free)
 
 /*
+ * Reads what has come already, and calls back for it: before a deadline is acted on, what may
+ * have moved it is heard. May end with @l freed, as any callback may.
+ */
+void lines_read(struct lines *l);
+
+/*
  * Sends @object and takes it over, on failure, too; NULL is refused with -ENOMEM, so that the
  * result of json_pack() may be given. What cannot be written at once waits for the reader.
  * Returns 0, -EPIPE when nobody reads any more, or -ENOBUFS when too much waits already.

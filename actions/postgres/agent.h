@@ -214,6 +214,8 @@ void step_poll(struct agent *a);
 void step_background_ready(struct agent *a);
 /* Ends the running step, if any, without success. */
 void step_cancel(struct agent *a, const char *why);
+/* The same, if the step may only run under a hold: there is none any more. */
+void step_hold_lost(struct agent *a);
 /* The same, unless the step is what closes the database. */
 void step_interrupt(struct agent *a, const char *why);
 

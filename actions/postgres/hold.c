@@ -41,10 +41,13 @@ static void on_demote_at(void *userdata)
 {
         struct agent *a = userdata;
 
+        /* Were we stopped for a while, newer holds may be waiting; they count by their instants. */
+        lines_read(a->lines);
+        if (!a->hold.armed || !instant_reached(a->hold.demote_at, agent_clock_now()))
+                return;
         if (!a->may_write && !a->promoting) {
                 a->hold.armed = false;
-                if (a->locked)
-                        step_cancel(a, "the hold was not renewed in time");
+                step_hold_lost(a);
                 agent_maybe_exit(a);
                 return;
         }

@@ -129,8 +129,6 @@ static enum progress rejoin_wait(struct agent *a, struct step *s)
 
 static enum progress rejoin_tidy(struct agent *a, struct step *s)
 {
-        if (!s->cloned)
-                return STEP_NEXT;
         return step_work(a, s, work_tidy);
 }
 

@@ -203,6 +203,12 @@ void step_cancel(struct agent *a, const char *why)
                 end(a, why);
 }
 
+void step_hold_lost(struct agent *a)
+{
+        if (a->step && a->step->kind->needs_hold)
+                end(a, "the hold was not renewed in time");
+}
+
 void step_interrupt(struct agent *a, const char *why)
 {
         if (a->step && a->step->kind != &step_demote)

@@ -374,6 +374,36 @@ def crash_is_told_at_once_and_repaired_in_place(w):
     node.sql("INSERT INTO t VALUES (1)")
 
 
+def crashed_primary_can_be_promoted_anew(w):
+    node, agent, done = w.primary()
+    node.sql("INSERT INTO t VALUES (1)")
+    os.kill(node.postmaster(), signal.SIGKILL)
+    agent.wait_status(state="crashed")
+    again = agent.run("promote", 1)
+    assert again["timeline"] == done["timeline"] + 1, again
+    print("    promotion of a crashed primary: %d ms" % (again["took_usec"] / 1000))
+    assert node.sql("SELECT count(*) FROM t") == "1"
+    agent.wait_status(state="running", role="primary", writable=True)
+
+
+def agent_that_was_stopped_hears_newer_holds_first(w):
+    node, agent, _ = w.primary()
+    pid = node.postmaster()
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    began = clock()
+    wait_for("the first holds to pass", lambda: clock() > began + 4000000, 10)
+    os.kill(agent.process.pid, signal.SIGCONT)
+    agent.wait_status(since=clock() + 500000, state="running", role="primary", healthy=True)
+    assert node.postmaster() == pid
+    # Without newer ones the deadline counts.
+    os.kill(agent.process.pid, signal.SIGSTOP)
+    agent.let_go()
+    close_by = agent.hold_once(1, 100, 200)
+    wait_for("the hold to pass", lambda: clock() > close_by, 10)
+    os.kill(agent.process.pid, signal.SIGCONT)
+    wait_for("no process", lambda: not node.processes(), 2)
+
+
 def end_of_the_hold_closes_the_database_in_time(w):
     node, agent, _ = w.primary()
     for demote, close in ((700, 1000), (200, 1000), (150, 300)):
@@ -707,6 +737,8 @@ TESTS = [
     standby_is_cloned_and_streams,
     standby_is_promoted_in_a_moment,
     crash_is_told_at_once_and_repaired_in_place,
+    crashed_primary_can_be_promoted_anew,
+    agent_that_was_stopped_hears_newer_holds_first,
     end_of_the_hold_closes_the_database_in_time,
     stubborn_database_is_killed_in_time,
     end_of_input_keeps_the_deadline,
