@@ -254,6 +254,7 @@ enum files_hold files_read_hold(struct service *s)
         s->addresses_wanted = message_is_true(object, "addresses");
         s->database.known = true;
         s->database.may_write = message_is_true(object, "may_write");
+        s->database.was_promoted = s->database.may_write; /* perhaps it is only on its way */
         if (message_get_u64(object, "postmaster", &postmaster) && postmaster <= INT32_MAX)
                 s->database.postmaster = (pid_t)postmaster;
         (void)message_get_u64(object, "postmaster_start", &s->database.postmaster_start);

@@ -217,7 +217,7 @@ static int engine_start_child(struct executor *x)
         r = link_pair(fds);
         if (r < 0)
                 return r;
-        r = link_new(x->base, fds[0], PRIORITY_DEADLINE, &engine_events, x, &x->engine.link);
+        r = link_new(x->base, fds[0], PRIORITY_ORDINARY, &engine_events, x, &x->engine.link);
         if (r < 0) {
                 (void)close(fds[0]); /* sockets that nobody has used */
                 (void)close(fds[1]);

@@ -766,6 +766,9 @@ def privileges_are_what_is_needed(host):
         check(int(status_field(engine.pid, field), 16) == 0, "engine: " + field)
     check(int(status_field(host.process.pid, "CapInh"), 16) == 0, "executor: CapInh")
     check(status_field(engine.pid, "NoNewPrivs") == "1", "engine: no new privileges")
+    kinds = [os.readlink(f"/proc/{engine.pid}/fd/{fd}").partition(":")[0]
+             for fd in os.listdir(f"/proc/{engine.pid}/fd") if int(fd) > 2]
+    check(sorted(kinds) == ["socket", "socket"], f"engine: descriptors {kinds}")
     nobody = pwd.getpwnam("nobody").pw_uid
     check(status_field(engine.pid, "Uid") == str(nobody), "engine: user")
     check(os.stat(host.dir / "data").st_uid == nobody, "engine: its directory")
