@@ -25,7 +25,7 @@ class Observer:
 
     numbers = 10 ** 9
 
-    def __init__(self, lab):
+    def __init__(self, lab, patience_msec=150):
         self.lab = lab
         self.local = {}
         self.addresses = {}
@@ -34,7 +34,7 @@ class Observer:
             self.local[node] = lab.write_on(node, Observer.numbers)
             self.addresses[node] = lab.watch_address(node)
         Observer.numbers += 10 ** 8
-        self.client = lab.write_by_address(Observer.numbers)
+        self.client = lab.write_by_address(Observer.numbers, patience_msec)
         wait_for("the client's first write", lambda: self.client.last_ack() > 0, 20)
 
     def stop(self):
@@ -78,6 +78,7 @@ def whole_again(lab, observer, since, moves_max=1):
     primary, standby = lab.wait_whole()
     wait_for("the client to write", lambda: observer.client.last_ack() > max(since, now() - 0.5), 30)
     observer.stop()
+    assert observer.local[primary].acks(), "the observer on the primary saw no write: it proves nothing"
     tenures = observer.check_one_writer(moves_max)
     print("    outage %.0f ms, %d tenures" % (observer.client.outage(since) * 1000, len(tenures)))
     return primary, standby
@@ -156,7 +157,7 @@ def test_stopped_postmaster(lab):
 def test_restart_within_the_ttl_moves_nothing(lab):
     """Stop and start of failoverd on the primary: no role change, no lost connection."""
     primary, _ = roles(lab)
-    observer = Observer(lab)
+    observer = Observer(lab, patience_msec=5000)
     since = now()
     primary.stop()
     primary.start()

@@ -356,11 +356,13 @@ service "%s" {
         wait_for("db2 to stream", self.db2.streams, 60)
 
     def allow_clients(self):
-        """The client's own line of pg_hba.conf, which is the database administrator's business."""
+        """The clients' lines of pg_hba.conf, which are the database administrator's business."""
         for node in self.databases():
             path = os.path.join(node.data_dir, "pg_hba.conf")
-            with open(path, "a", encoding="ascii") as file:
-                file.write("host all app 10.77.0.0/24 trust\nlocal all all trust\n")
+            with open(path, "r+", encoding="ascii") as file:
+                before = file.read()
+                file.seek(0)
+                file.write("host all app 10.77.0.0/24 trust\nlocal all app trust\n" + before)
             kill_pids([node.postmaster()], signal.SIGHUP)
 
     def master(self):
@@ -392,9 +394,9 @@ service "%s" {
         self.followers.append(follower)
         return follower
 
-    def write_by_address(self, first=1):
+    def write_by_address(self, first=1, patience_msec=150):
         """A client somewhere else that writes through the service's address."""
-        return self._follow(Writer, self.client, "writer", "-f", str(first),
+        return self._follow(Writer, self.client, "writer", "-f", str(first), "-t", str(patience_msec),
                             "host=%s port=%d user=app dbname=postgres connect_timeout=1" % (VIP, PORT))
 
     def write_on(self, node, first):
