@@ -1,34 +1,339 @@
-/* The HTTP interface of the engine: routes, health endpoints, keys, services. */
+/* The HTTP interface of the engine: which path goes where, and requests that wait for the core. */
 #include "daemon/api.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-#include "daemon/engine.h"
+#include "daemon/api-private.h"
 
-struct api {
-        struct engine *engine;
+#define VERSION_BODY "{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"
+
+/* Answers. */
+
+void api_reply_json(struct http_request *r, int status, json_t *body)
+{
+        char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+
+        json_decref(body);
+        if (text)
+                http_reply(r, status, "application/json", text, strlen(text));
+        else
+                http_reply(r, HTTP_SERVUNAVAIL, "application/json", "{\"error\":\"out of memory\"}",
+                           25);
+        free(text);
+}
+
+void api_reply_error(struct http_request *r, int status, const char *format, ...)
+{
+        char text[512];
+        va_list ap;
+
+        va_start(ap, format);
+        (void)vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        api_reply_json(r, status, json_pack("{s:o}", "error", api_json_string(text)));
+}
+
+void api_reply_text(struct http_request *r, int status, const char *text)
+{
+        http_reply(r, status, "text/plain; charset=utf-8", text, strlen(text));
+}
+
+void api_reply_not_allowed(struct http_request *r, const char *allowed)
+{
+        http_header(r, "Allow", allowed);
+        api_reply_text(r, HTTP_BADMETHOD, "Method Not Allowed\n");
+}
+
+void api_reply_outcome(struct http_request *r, const struct node_effect *answer)
+{
+        switch (answer->outcome) {
+        case NODE_REFUSED:
+                api_reply_json(r, 409,
+                               json_pack("{s:o, s:b}", "error", api_json_string(answer->text),
+                                         "refused", 1));
+                return;
+        case NODE_NO_QUORUM:
+                api_reply_error(r, HTTP_SERVUNAVAIL, "unknown: no quorum");
+                return;
+        case NODE_OVERLOADED:
+                api_reply_error(r, HTTP_SERVUNAVAIL, "too many requests wait for an answer");
+                return;
+        case NODE_OK:
+                break;
+        }
+        api_reply_error(r, HTTP_INTERNAL, "no answer");
+}
+
+/* Pieces of answers. */
+
+json_t *api_json_string(const char *s)
+{
+        json_t *string = s ? json_string(s) : json_null();
+
+        return string ? string : json_string("(not UTF-8)");
+}
+
+json_t *api_json_u64(uint64_t n)
+{
+        return json_integer((json_int_t)(n > INT64_MAX ? INT64_MAX : n));
+}
+
+json_t *api_json_msec(usec_t length)
+{
+        return api_json_u64(length / USEC_PER_MSEC);
+}
+
+json_t *api_json_lsn(const struct failover_position *p)
+{
+        char text[32];
+
+        if (p->lsn == 0)
+                return json_null();
+        (void)snprintf(text, sizeof(text), "%" PRIX64 "/%" PRIX64, p->lsn >> 32,
+                       p->lsn & UINT32_MAX);
+        return json_string(text);
+}
+
+json_t *api_json_address(const struct address *a)
+{
+        char text[ADDRESS_SIZE];
+
+        address_print(a, text, sizeof(text));
+        return json_string(text);
+}
+
+const char *api_member_name(const struct api *a, node_id id)
+{
+        const struct conf_member *m = id == NODE_NOBODY ? NULL : conf_member_by_id(a->conf, id);
+
+        return m ? m->name : NULL;
+}
+
+bool api_find_service(const struct api *a, const char *name, struct api_target *ret)
+{
+        for (size_t i = 0; i < a->conf->n_services; i++) {
+                if (name && strcmp(a->conf->services[i]->name, name) != 0)
+                        continue;
+                *ret = (struct api_target){ .service = i, .conf = a->conf->services[i] };
+                return true;
+        }
+        return false;
+}
+
+bool api_lag(const struct node_service_view *v, node_id node, uint64_t *ret)
+{
+        const struct failover_report *master = &v->reports[v->holder];
+        const struct failover_report *own = &v->reports[node];
+
+        if (v->holder == NODE_NOBODY || !master->known || !own->known ||
+            master->position.lsn == 0 || own->position.lsn == 0 ||
+            master->position.system_id != own->position.system_id)
+                return false;
+        *ret = own->position.lsn < master->position.lsn ? master->position.lsn - own->position.lsn
+                                                        : 0;
+        return true;
+}
+
+/* Calls. */
+
+static void call_free(struct call *c)
+{
+        if (c->done)
+                c->done(c->data);
+        free(c);
+}
+
+void call_end(struct call *c)
+{
+        c->is_over = true;
+        if (!c->is_starting)
+                call_free(c);
+}
+
+static void call_gone(struct http_request *r)
+{
+        struct call *c = r->userdata;
+        uint64_t number = c->number;
+        struct engine *e = c->api->engine;
+
+        call_end(c);
+        engine_forget(e, number);
+}
+
+struct call *call_new(struct api *a, struct http_request *r,
+                      void (*answered)(struct call *c, const struct node_effect *answer),
+                      void *data, void (*done)(void *data))
+{
+        struct call *c = calloc(1, sizeof(*c));
+
+        if (!c) {
+                if (done)
+                        done(data);
+                api_reply_json(r, HTTP_SERVUNAVAIL, NULL);
+                return NULL;
+        }
+        *c = (struct call){ .api = a,
+                            .request = r,
+                            .answered = answered,
+                            .data = data,
+                            .done = done,
+                            .is_starting = true };
+        http_on_gone(r, call_gone, c, false);
+        return c;
+}
+
+void call_answered(void *call, const struct node_effect *answer)
+{
+        struct call *c = call;
+
+        c->answered(c, answer);
+}
+
+bool call_started(struct call *c, uint64_t number)
+{
+        c->is_starting = false;
+        c->number = number;
+        if (c->is_over) /* the answer came at once */
+                call_free(c);
+        else if (number == 0)
+                return false;
+        return true;
+}
+
+/* Paths. */
+
+static void get_version(struct api *a, struct http_request *r)
+{
+        (void)a;
+        if (r->method != EVHTTP_REQ_GET)
+                api_reply_not_allowed(r, "GET");
+        else
+                http_reply(r, HTTP_OK, "application/json", VERSION_BODY, strlen(VERSION_BODY));
+}
+
+static void get_machines(struct api *a, struct http_request *r)
+{
+        _cleanup_(buffer_done)
+        struct buffer b = { 0 };
+
+        if (r->method != EVHTTP_REQ_GET && r->method != EVHTTP_REQ_HEAD) {
+                api_reply_not_allowed(r, "GET,HEAD");
+                return;
+        }
+        for (size_t i = 0; i < a->conf->cluster.n_members; i++) {
+                const struct conf_member *m = a->conf->cluster.members[i];
+                const struct endpoint at = { m->address, m->api_port };
+                char url[ADDRESS_SIZE + 16], endpoint[ADDRESS_SIZE];
+
+                endpoint_print(&at, endpoint, sizeof(endpoint));
+                (void)snprintf(url, sizeof(url), "%shttp://%s", i > 0 ? ", " : "", endpoint);
+                buffer_put(&b, url, strlen(url));
+        }
+        http_reply(r, HTTP_OK, "text/plain; charset=utf-8", b.bytes, b.n);
+}
+
+static const struct {
+        const char *path;
+        void (*handle)(struct api *a, struct http_request *r);
+} routes[] = {
+        { "/version", get_version },
+        { "/v2/machines", get_machines },
 };
+
+/* A path of which @prefix is the first part: what follows, or NULL. */
+static const char *below(const char *path, const char *prefix)
+{
+        size_t n = strlen(prefix);
+
+        if (strncmp(path, prefix, n) != 0 || (path[n] != '\0' && path[n] != '/'))
+                return NULL;
+        return path + n;
+}
+
+/* The checks of health of the service that is meant when none is named. */
+static bool route_default_health(struct api *a, struct http_request *r)
+{
+        const struct health_check *check = health_check_by_name(r->path + 1);
+        struct api_target t;
+
+        if (!check)
+                return false;
+        api_health(a, r, check, api_find_service(a, NULL, &t) ? &t : NULL);
+        return true;
+}
+
+static void route(void *userdata, struct http_request *r)
+{
+        struct api *a = userdata;
+        const char *rest;
+
+        if (r->path[0] != '/') {
+                api_reply_text(r, HTTP_NOTFOUND, "404 page not found\n");
+                return;
+        }
+        rest = below(r->path, "/v2/keys");
+        if (rest) {
+                api_keys(a, r, rest);
+                return;
+        }
+        rest = below(r->path, "/v1");
+        if (rest) {
+                api_v1(a, r, rest);
+                return;
+        }
+        for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
+                if (strcmp(r->path, routes[i].path) == 0) {
+                        routes[i].handle(a, r);
+                        return;
+                }
+        }
+        if (!route_default_health(a, r))
+                api_reply_text(r, HTTP_NOTFOUND, "404 page not found\n");
+}
+
+/* Start and end. */
 
 int api_new(struct engine *e, struct api **ret)
 {
+        const struct conf *conf = engine_conf(e);
+        const struct conf_member *self = conf_member_by_id(conf, conf->self);
+        struct endpoint at[HTTP_LISTENERS_MAX] = {
+                { .address = conf->node.address, .port = self->api_port },
+                { .address = { .family = AF_INET, .v4 = { htonl(INADDR_LOOPBACK) } },
+                  .port = self->api_port },
+        };
         struct api *a = calloc(1, sizeof(*a));
+        int r;
 
         if (!a)
                 return -ENOMEM;
         a->engine = e;
+        a->conf = conf;
+        r = http_new(engine_base(e), at, address_equal(&at[0].address, &at[1].address) ? 1 : 2,
+                     route, a, &a->http);
+        if (r < 0) {
+                free(a);
+                return r;
+        }
         *ret = a;
         return 0;
 }
 
 void api_free(struct api *a)
 {
+        if (!a)
+                return;
+        http_free(a->http); /* whoever waits is told that the client has gone */
         free(a);
 }
 
 void api_woken(struct api *a, const uint64_t *watchers, size_t n)
 {
-        (void)a;
-        (void)watchers;
-        (void)n;
+        if (a)
+                api_keys_woken(a, watchers, n);
 }
