@@ -203,7 +203,8 @@ void raft_free(struct raft *r);
 
 /*
  * Let one event happen. @ret lists what must now be done, in order; it stays valid until the next
- * call. Cannot fail.
+ * call. Cannot fail. The order is: ROLE_CHANGED; notes, refusals, APPENDED and PROPOSED, reads that
+ * are ready (for what earlier steps have committed); PERSIST; the messages; COMMITTED.
  */
 void raft_step(struct raft *r, const struct raft_event *event, struct raft_effects *ret);
 

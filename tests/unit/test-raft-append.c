@@ -115,6 +115,29 @@ static void completion_releases_only_what_it_made_durable(void **state)
         rig_done(&rig);
 }
 
+static void many_writes_may_be_on_their_way_to_the_disk(void **state)
+{
+        struct rig rig;
+        uint64_t done = 0;
+
+        (void)state;
+        rig_start(&rig, &(struct rig_setup){ .n_voters = 3, .term = 1 });
+        for (uint64_t i = 0; i < 200; i++) {
+                rig_append(&rig, append(1, i, i ? 1 : 0, 0), TERMS(1));
+                assert_int_equal(rig_n_sent(&rig), 0);
+                if (i % 3 == 2) { /* the disk falls behind, and the queue moves on meanwhile */
+                        rig_persist_up_to(&rig, ++done);
+                        assert_granted(&rig, done);
+                }
+        }
+        while (done < 200) {
+                done = done + 7 < 200 ? done + 7 : 200;
+                rig_persist_up_to(&rig, done);
+                assert_granted(&rig, done);
+        }
+        rig_done(&rig);
+}
+
 static void heartbeat_is_answered_at_once_but_claims_only_the_disk(void **state)
 {
         struct rig rig;
@@ -466,6 +489,7 @@ int main(void)
                 cmocka_unit_test(acknowledgement_waits_for_the_disk),
                 cmocka_unit_test(nothing_is_promised_in_a_term_that_is_not_on_disk),
                 cmocka_unit_test(completion_releases_only_what_it_made_durable),
+                cmocka_unit_test(many_writes_may_be_on_their_way_to_the_disk),
                 cmocka_unit_test(heartbeat_is_answered_at_once_but_claims_only_the_disk),
                 cmocka_unit_test(acknowledgement_does_not_cover_an_old_tail),
                 cmocka_unit_test(commit_follows_the_leader_up_to_the_end_of_the_message),

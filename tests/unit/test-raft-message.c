@@ -314,6 +314,23 @@ static void random_bytes_are_refused_or_understood_exactly(void **state)
         assert_in_range(n_understood, 20000, 180000);
 }
 
+static void everything_has_a_name_of_its_own(void **state)
+{
+        (void)state;
+        for (int a = 0; a <= RAFT_TIMEOUT_NOW; a++)
+                for (int b = 0; b < a; b++)
+                        assert_string_not_equal(raft_message_name((enum raft_message_type)a),
+                                                raft_message_name((enum raft_message_type)b));
+        for (int a = 0; a <= RAFT_BAD_COMMAND; a++)
+                for (int b = 0; b < a; b++)
+                        assert_string_not_equal(raft_refusal_name((enum raft_refusal)a),
+                                                raft_refusal_name((enum raft_refusal)b));
+        for (int a = 0; a <= RAFT_LEADER; a++)
+                for (int b = 0; b < a; b++)
+                        assert_string_not_equal(raft_role_name((enum raft_role)a),
+                                                raft_role_name((enum raft_role)b));
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -326,6 +343,7 @@ int main(void)
                 cmocka_unit_test(entries_must_be_consecutive_and_their_terms_must_not_fall),
                 cmocka_unit_test(bytes_of_entries_are_bounded),
                 cmocka_unit_test(random_bytes_are_refused_or_understood_exactly),
+                cmocka_unit_test(everything_has_a_name_of_its_own),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
