@@ -69,13 +69,14 @@ static void write_key(struct sim *s, struct machine *m)
         engine_feed(s, m, &event);
 }
 
-static void read_key(struct sim *s, struct machine *m)
+/* @index_before: what was acknowledged for the key when the client asked. */
+static void read_key(struct sim *s, struct machine *m, unsigned key, uint64_t index_before)
 {
         struct request *r = request_new(s, m, REQUEST_READ);
         struct node_event event = { .type = NODE_READ, .request = s->n_requests };
 
-        r->key = (unsigned)sim_between(s, 0, SIM_KEYS - 1);
-        r->index_before = s->key_acknowledged[r->key];
+        r->key = key;
+        r->index_before = index_before;
         engine_feed(s, m, &event);
 }
 
@@ -187,17 +188,28 @@ static void look_for_unanswered(struct sim *s)
         }
 }
 
+static void asked(struct sim *s, struct occurrence *o)
+{
+        if (!engine_takes(s, o))
+                return;
+        if (o->number < SIM_KEYS)
+                read_key(s, o->machine, (unsigned)o->number, o->epoch);
+        else
+                write_key(s, o->machine);
+}
+
+/* An engine that stands still finds what it was asked in the meantime when it goes on. */
 static void ask(struct sim *s, struct occurrence *o)
 {
         struct machine *m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
 
         look_for_unanswered(s);
-        if (engine_is_listening(s, m) && s->now >= m->engine.paused_until &&
-            machine_is_awake(s, m)) {
-                if (sim_chance(s, 650))
-                        write_key(s, m);
-                else
-                        read_key(s, m);
+        if (engine_is_listening(s, m)) {
+                struct occurrence *a = sim_plan_at(s, s->now, asked, m);
+
+                a->life = m->engine.life;
+                a->number = sim_chance(s, 650) ? SIM_KEYS : sim_between(s, 0, SIM_KEYS - 1);
+                a->epoch = a->number < SIM_KEYS ? s->key_acknowledged[a->number] : 0;
         }
         queue_plan_again(&s->queue, o, s->now + 1 + sim_about(s, s->plan.request_every));
 }

@@ -214,6 +214,7 @@ static void let_go_now(struct sim *s, struct machine *m, size_t service)
         database_close(s, m, service, false);
         remove_address(s, m, service);
         h->armed = false;
+        h->epoch_dead = h->epoch;
         h->letting_go = false;
         h->deadline_life++;
         s->tally.let_go++;
@@ -346,7 +347,7 @@ static void take_hold(struct sim *s, struct machine *m, const struct node_effect
 {
         struct hands *h = &m->hands[e->service];
 
-        if (h->letting_go || e->epoch < h->epoch_seen)
+        if (h->letting_go || e->epoch < h->epoch_seen || e->epoch <= h->epoch_dead)
                 return;
         if (!h->armed || e->epoch > h->epoch) {
                 h->hold = e->hold;
@@ -374,6 +375,7 @@ static void take_let_go(struct sim *s, struct machine *m, const struct node_effe
         if (!h->armed || h->epoch != e->epoch)
                 return;
         h->armed = false;
+        h->epoch_dead = h->epoch;
         h->letting_go = false;
         h->deadline_life++;
         h->address_wanted = false;
@@ -637,6 +639,8 @@ static void take_up(struct sim *s, struct machine *m, size_t service)
                 arm_deadline(s, m, service);
                 return;
         }
+        if (h->armed)
+                h->epoch_dead = h->epoch;
         h->armed = false;
         h->deadline_life++;
         if (h->database.open)

@@ -138,7 +138,8 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
         draw_clocks(p, &r);
         draw_hands(p, &r);
         draw_faults(p, &r);
-        p->request_every = between(&r, 100, 1000) * USEC_PER_MSEC;
+        p->request_every = (chance(&r, 150) ? between(&r, 10, 50) : between(&r, 100, 1000)) *
+                           USEC_PER_MSEC;
         p->heal_all = !chance(&r, 250);
         p->setup_max = 10 * USEC_PER_SEC;
         p->heal_bound = 30 * USEC_PER_SEC + 6 * p->ttl;

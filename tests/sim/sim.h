@@ -22,7 +22,6 @@ enum {
         SIM_STORY_LINES = 200, /* what is shown before a violation */
         SIM_LINE_SIZE = 400,
         SIM_FAILURE_SIZE = 512,
-        SIM_REQUESTS_OPEN_MAX = 64, /* clients' requests that wait at one time */
 };
 
 /* Faults that come at random times, and that may follow a step of the protocol. */
@@ -182,6 +181,7 @@ struct hands {
         uint64_t epoch;
         struct node_hold hold;
         uint64_t epoch_seen; /* on the agent's disk: older steps are refused */
+        uint64_t epoch_dead; /* what was let go of is never held again */
         bool letting_go;
         bool address;
         bool address_wanted; /* the executor puts it back when it vanishes */

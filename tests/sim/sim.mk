@@ -4,7 +4,7 @@ SEEDS ?= 1-2000
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: sim sim-self-test
+.PHONY: sim sim-self-test mutants
 
 $(BUILD)/sim: $(BUILD)/$(ROOM_sim)/main.o $(call archives,$(NEEDS_sim))
 	@echo "  LD   $@"
@@ -16,3 +16,7 @@ sim: $(BUILD)/sim
 
 sim-self-test: $(BUILD)/sim
 	$(Q)$< --self-test --seeds 1-20 --seconds 20
+
+# Deliberate bugs, each in a copy of the tree, that the simulator must find. MUTANT=04 tries one.
+mutants:
+	$(Q)sh tests/mutants/run.sh $(abspath $(BUILD))/mutants $(MUTANT)
