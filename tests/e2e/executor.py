@@ -1207,7 +1207,7 @@ def main():
     chosen = [t for t in TESTS if (not names or t.__name__ in names) and
               (agent != "-" or TESTS[t] != REAL)]
     results = [run_test(test, program, agent) for test in chosen]
-    print(f"\n{sum(results)} of {len(results)} passed")
+    print(f"\n{sum(results)} passed, {len(results) - sum(results)} failed")
     return 0 if results and all(results) else 1
 
 
