@@ -20,11 +20,15 @@
 #include <time.h>
 #include <unistd.h>
 
+/* A first connection is given up so soon, each further one after twice the time. */
+#define CONNECT_USEC 30000
+
 struct writer {
         const char *conninfo;
         PGconn *connection;
         uint64_t next;
         uint64_t attempt_usec;
+        uint64_t connect_usec;
         bool failing;
 };
 
@@ -133,8 +137,13 @@ static void attempt(struct writer *w)
         uint64_t deadline = now_usec() + w->attempt_usec;
         char sql[128];
 
-        if (!w->connection && !connect_to(w, deadline))
+        if (!w->connection && !connect_to(w, now_usec() + w->connect_usec)) {
+                w->connect_usec *= 2;
+                if (w->connect_usec > w->attempt_usec)
+                        w->connect_usec = w->attempt_usec;
                 return;
+        }
+        w->connect_usec = CONNECT_USEC;
         (void)snprintf(sql, sizeof(sql), "INSERT INTO ledger (n) VALUES (%llu)",
                        (unsigned long long)w->next);
         if (run(w, sql, deadline)) {
@@ -148,7 +157,7 @@ static void attempt(struct writer *w)
 
 int main(int argc, char **argv)
 {
-        struct writer w = { .attempt_usec = 150000, .next = 1 };
+        struct writer w = { .attempt_usec = 150000, .connect_usec = CONNECT_USEC, .next = 1 };
         unsigned long interval = 5;
         int option;
 
