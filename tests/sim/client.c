@@ -11,6 +11,8 @@
 
 #define ANSWER_SLACK (500 * USEC_PER_MSEC)
 #define KEY_SIZE 32
+/* When the faults have stopped, every member is asked soon. */
+#define HEALED_EVERY (100 * USEC_PER_MSEC)
 
 static struct request *request_new(struct sim *s, struct machine *m, enum request_kind kind)
 {
@@ -202,8 +204,11 @@ static void asked(struct sim *s, struct occurrence *o)
 static void ask(struct sim *s, struct occurrence *o)
 {
         struct machine *m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
+        usec_t every = s->plan.request_every;
 
         look_for_unanswered(s);
+        if (s->faults_stopped && every > HEALED_EVERY)
+                every = HEALED_EVERY;
         if (engine_is_listening(s, m)) {
                 struct occurrence *a = sim_plan_at(s, s->now, asked, m);
 
@@ -211,7 +216,7 @@ static void ask(struct sim *s, struct occurrence *o)
                 a->number = sim_chance(s, 650) ? SIM_KEYS : sim_between(s, 0, SIM_KEYS - 1);
                 a->epoch = a->number < SIM_KEYS ? s->key_acknowledged[a->number] : 0;
         }
-        queue_plan_again(&s->queue, o, s->now + 1 + sim_about(s, s->plan.request_every));
+        queue_plan_again(&s->queue, o, s->now + 1 + sim_about(s, every));
 }
 
 void client_start(struct sim *s)

@@ -252,13 +252,16 @@ static void last_moment(struct sim *s, struct occurrence *o)
                 let_go_now(s, m, o->service);
                 return;
         }
-        if (hands_agent_awake(s, m))
+        if (hands_agent_awake(s, m)) {
+                /* The executor does its part when it can; the kernel looks after the address. */
                 database_close(s, m, o->service, false);
-        /* The executor does its part when it can; the kernel has an eye on the address. */
-        if (m->executor_up)
-                queue_plan_again(&s->queue, o, later(m->executor_paused_until, m->suspended_until));
-        else if (m->agent_up && !hands_agent_awake(s, m))
-                queue_plan_again(&s->queue, o, later(m->agent_paused_until, m->suspended_until));
+                if (m->executor_up)
+                        queue_plan_again(&s->queue, o,
+                                         later(m->executor_paused_until, m->suspended_until));
+                return;
+        }
+        if (when_somebody_wakes(s, m) != USEC_INFINITY)
+                queue_plan_again(&s->queue, o, when_somebody_wakes(s, m));
 }
 
 /* The guard is for those who wake late: all of it is used sometimes. */
