@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -132,6 +133,9 @@ static int set_environment(const struct child_command *command)
 
 static int set_descriptors(const struct child_command *command)
 {
+        /* Ours close by themselves, but not those that were left open to us. */
+        if (close_range(STDERR_FILENO + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+                return -errno;
         if (command->fd_is_stdio) {
                 if (dup2(command->fd, STDIN_FILENO) < 0 || dup2(command->fd, STDOUT_FILENO) < 0)
                         return -errno;
