@@ -94,9 +94,10 @@ void hold_release(struct agent *a, const json_t *message)
 
 bool hold_covers(const struct agent *a, uint64_t epoch, usec_t budget)
 {
+        bool closes = a->closing.active && a->watch.state != WATCH_NONE;
         const struct hold *h = &a->hold;
 
         /* A close has begun at demote_at at the latest, so nothing may begin behind it. */
-        return h->armed && h->epoch == epoch && !a->closing.active &&
+        return h->armed && h->epoch == epoch && !closes &&
                !instant_reached(instant_before(h->demote_at, budget), agent_clock_now());
 }

@@ -235,8 +235,13 @@ static enum progress run_stage(struct agent *a, struct step *s)
 
 static bool may_begin(struct agent *a, struct step *s)
 {
-        /* A later process must not obey an older epoch, so the disk knows this one first. */
-        return s->kind == &step_demote || (a->locked && epoch_is_durable(a));
+        if (s->kind == &step_demote)
+                return true;
+        /*
+         * A later process must not obey an older epoch, so the disk knows this one first. And what
+         * is written behind a close (standby.signal) must not meet what a step writes.
+         */
+        return a->locked && epoch_is_durable(a) && !a->closing.active;
 }
 
 void step_poll(struct agent *a)
@@ -342,7 +347,7 @@ static const char *make_room(struct agent *a, const struct step *s)
                 return "it is of an older epoch than another one seen before";
         if (s->kind->needs_hold && !hold_covers(a, s->epoch, 0))
                 return "there is no valid hold of this epoch";
-        if (a->closing.active && s->kind != &step_demote)
+        if (a->closing.active && a->watch.state != WATCH_NONE && s->kind != &step_demote)
                 return "the database is being closed";
         if (!a->step)
                 return NULL;

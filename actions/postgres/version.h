@@ -11,6 +11,7 @@ struct version_facts {
         bool rewind_config_file; /* pg_rewind --config-file */
         bool rewind_without_checkpoint; /* it sees the source's timeline before its checkpoint */
         bool verify_backup; /* pg_verifybackup and backup manifests */
+        const char *crash_sync; /* a setting by which a crashed server starts faster, or "" */
         const char *wal_keep; /* a setting that keeps 256 MB of WAL, for pg_rewind to find */
 };
 

@@ -200,8 +200,11 @@ static int write_new_conf(struct work *w)
         snprintf(text, sizeof(text),
                  SHARED_HEAD "wal_level = replica\nhot_standby = on\nwal_log_hints = on\n"
                              "max_wal_senders = %zu\nmax_replication_slots = %zu\n"
-                             "password_encryption = 'scram-sha-256'\n%s\n",
-                 senders_wanted(w), senders_wanted(w), w->settings->facts->wal_keep);
+                             "password_encryption = 'scram-sha-256'\n%s\n"
+                             /* A member that vanished holds up a shutdown no longer than that. */
+                             "wal_sender_timeout = 10s\nwal_receiver_timeout = 10s\n%s\n",
+                 senders_wanted(w), senders_wanted(w), w->settings->facts->wal_keep,
+                 w->settings->facts->crash_sync);
         return write_shared_conf(w, text);
 }
 

@@ -120,6 +120,7 @@ int work_clone(struct work *w)
 {
         _cleanup_(source_done)
         struct source s = { 0 };
+        char mark[PATH_SIZE];
         struct places p;
         int r;
 
@@ -145,6 +146,10 @@ int work_clone(struct work *w)
                 (void)dir_remove(p.made); /* the first error is what matters */
                 return r;
         }
+        work_state_path(w, WORK_REWIND_MARK, mark);
+        r = file_remove(mark);
+        if (r < 0)
+                return work_fail_errno(w, r, "cannot remove %s", mark);
         w->result.cloned = true;
         w->result.absent = false;
         return 0;

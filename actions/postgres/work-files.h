@@ -3,6 +3,9 @@
 
 #include "actions/postgres/work.h"
 
+/* In the state directory: a rewind of the data directory has begun and has not ended. */
+#define WORK_REWIND_MARK "rewind-unfinished"
+
 /* Reads version and control data of @dir into the result; a missing directory is marked absent. */
 int work_look(struct work *w, const char *dir);
 

@@ -98,12 +98,14 @@ static unsigned copy_segments(struct dirent *const *entries, int n, const char *
 }
 
 /* Names begin with the epoch in a fixed width, so the first ones by name are the oldest. */
-static void forget_old_evidence(const char *dir)
+static void forget_old_evidence(const struct work *w)
 {
         struct dirent **entries = NULL;
-        char path[PATH_SIZE * 2];
-        int n = scandir(dir, &entries, NULL, alphasort), n_left = 0;
+        char dir[PATH_SIZE], path[PATH_SIZE * 2];
+        int n, n_left = 0;
 
+        work_state_path(w, "evidence", dir);
+        n = scandir(dir, &entries, NULL, alphasort);
         for (int i = 0; i < n; i++)
                 n_left += entries[i]->d_name[0] != '.';
         for (int i = 0; i < n; i++) {
@@ -117,23 +119,24 @@ static void forget_old_evidence(const char *dir)
         free(entries);
 }
 
-static void keep_evidence(struct work *w, const struct source *source)
+/* Returns whether something is in @to, of PATH_SIZE + WORD_SIZE bytes, now. */
+static bool keep_evidence(struct work *w, const struct source *source, char *to)
 {
         const struct controldata *c = &w->result.control;
         const struct history_entry *left = history_find(&source->history, c->timeline);
-        char evidence[PATH_SIZE], wal[PATH_SIZE], to[PATH_SIZE + WORD_SIZE];
+        char evidence[PATH_SIZE], wal[PATH_SIZE];
         struct dirent **entries = NULL;
         struct segments s = { 0 };
         unsigned n_copied;
         int n;
 
         if (!w->settings->keep_diverged || c->segment_size == 0)
-                return;
+                return false;
         segment_name(c->timeline, left ? left->end : c->checkpoint, c->segment_size, s.first);
         work_state_path(w, "evidence", evidence);
         work_path(w, "pg_wal", wal);
-        snprintf(to, sizeof(to), "%s/%020" PRIu64 "-%08" PRIX32, evidence, w->order.epoch,
-                 c->timeline);
+        snprintf(to, PATH_SIZE + WORD_SIZE, "%s/%020" PRIu64 "-%08" PRIX32, evidence,
+                 w->order.epoch, c->timeline);
         (void)mkdir(evidence, 0700); /* copying tells if it is not there */
         (void)mkdir(to, 0700);
         n = scandir(wal, &entries, NULL, alphasort);
@@ -145,7 +148,7 @@ static void keep_evidence(struct work *w, const struct source *source)
         for (int i = 0; i < n; i++)
                 free(entries[i]);
         free(entries);
-        forget_old_evidence(evidence);
+        return true;
 }
 
 /* --- Rewind */
@@ -168,16 +171,20 @@ static int recover(struct work *w)
         return work_run(w, "postgres", args, "", NULL);
 }
 
-static int run_rewind(struct work *w)
+/* Tells in @ret whether there was something to rewind. -EBADMSG: the directory is of no use now. */
+static int run_rewind(struct work *w, bool *ret)
 {
         const struct settings *s = w->settings;
         _cleanup_(freep)
         char *conninfo = work_conninfo(w, &w->order.primary, "postgres");
         char target[PATH_SIZE + 32], config[PATH_SIZE + 32];
         _cleanup_(freep)
+        char *output = NULL;
+        _cleanup_(freep)
         char *source = NULL;
         const char *args[] = { target, NULL, NULL, NULL };
         size_t n = strlen(conninfo) + 32;
+        int r;
 
         source = malloc(n);
         if (!source)
@@ -189,14 +196,19 @@ static int run_rewind(struct work *w)
                 snprintf(config, sizeof(config), "--config-file=%s", s->config_file);
                 args[2] = config;
         }
-        return work_run(w, "pg_rewind", args, NULL, NULL);
+        r = work_run(w, "pg_rewind", args, NULL, &output);
+        if (r == 0)
+                *ret = !strstr(output, "no rewind required");
+        else if (output && strstr(output, "rewinding from last common checkpoint"))
+                r = -EBADMSG;
+        return r;
 }
 
 /*
  * A server that was not closed is recovered in single-user mode, which refuses standby.signal. The
  * mark comes back before anything else may start a server here.
  */
-static int rewind_unmarked(struct work *w)
+static int rewind_unmarked(struct work *w, bool *ret)
 {
         bool clean = controldata_is_clean(&w->result.control);
         char signal[PATH_SIZE];
@@ -209,16 +221,37 @@ static int rewind_unmarked(struct work *w)
         if (r == 0 && !clean)
                 r = recover(w);
         if (r == 0)
-                r = run_rewind(w);
+                r = run_rewind(w, ret);
         if (r == 0)
                 return work_mark_standby(w, w->settings->data_dir);
         (void)file_touch(signal); /* the first error is what matters */
         return r;
 }
 
+/*
+ * A rewind that was cut off leaves old and new pages side by side, which no server may ever start
+ * on. The mark is there from before the first change until the last one.
+ */
+static int rewind_marked(struct work *w, bool *ret)
+{
+        char mark[PATH_SIZE];
+        int r;
+
+        work_state_path(w, WORK_REWIND_MARK, mark);
+        r = file_touch(mark);
+        if (r < 0)
+                return work_fail_errno(w, r, "cannot write %s", mark);
+        r = rewind_unmarked(w, ret);
+        if (r == -EBADMSG)
+                return r;
+        (void)file_remove(mark); /* what is left of it asks for a copy, which is safe */
+        return r;
+}
+
 static int rewind_server(struct work *w, const struct source *source)
 {
-        char control[PATH_SIZE], copy[PATH_SIZE];
+        char control[PATH_SIZE], copy[PATH_SIZE], evidence[PATH_SIZE + WORD_SIZE];
+        bool rewound = true, kept;
         struct stat st;
         int r;
 
@@ -227,14 +260,18 @@ static int rewind_server(struct work *w, const struct source *source)
         r = source_wait_for_checkpoint(w, source);
         if (r < 0)
                 return r;
-        keep_evidence(w, source);
+        kept = keep_evidence(w, source, evidence);
         work_path(w, "global/pg_control", control);
         work_state_path(w, "pg_control.before-rewind", copy);
         r = file_copy(control, copy);
         if (r < 0)
                 return work_fail_errno(w, r, "cannot copy %s", control);
         work_log("info", "rewinding to %s", w->order.primary.name);
-        r = rewind_unmarked(w);
+        r = rewind_marked(w, &rewound);
+        /* A server that was closed cleanly and had sent everything lost nothing. */
+        if (r == 0 && !rewound && kept)
+                (void)dir_remove(evidence); /* then it is more than needed */
+        forget_old_evidence(w);
         /* A rewind that failed early can leave an empty control file behind. */
         if (r < 0 && (stat(control, &st) < 0 || st.st_size == 0))
                 (void)file_copy(copy, control);
@@ -243,26 +280,38 @@ static int rewind_server(struct work *w, const struct source *source)
 
 /* --- Decision */
 
-static enum need need_of_primary(const struct controldata *c, const struct source *s)
+/*
+ * The newest timeline of which there are files: a server that ended soon after its promotion has
+ * written one that its control file does not know yet.
+ */
+static uint32_t newest_timeline(const struct work *w)
 {
-        /*
-         * Two primaries of one timeline have written it both, and pg_rewind, which looks at numbers of
-         * timelines only, would see nothing to do.
-         */
-        return c->timeline == s->timeline ? NEED_CLONE : NEED_REWIND;
+        uint32_t newest = w->result.control.timeline, timeline;
+        struct dirent **entries = NULL;
+        char wal[PATH_SIZE], digits[9];
+        int n;
+
+        work_path(w, "pg_wal", wal);
+        n = scandir(wal, &entries, NULL, NULL);
+        for (int i = 0; i < n; i++) {
+                snprintf(digits, sizeof(digits), "%.8s", entries[i]->d_name);
+                if (strspn(digits, "0123456789ABCDEF") == 8) {
+                        timeline = (uint32_t)strtoul(digits, NULL, 16);
+                        newest = timeline > newest ? timeline : newest;
+                }
+                free(entries[i]);
+        }
+        free(entries);
+        return newest;
 }
 
-static enum need decide(const struct work *w, const struct source *s)
+static enum need need_of_standby(const struct work *w, const struct source *s)
 {
         const struct controldata *c = &w->result.control;
-        uint64_t lsn = c->checkpoint;
         uint32_t timeline = c->timeline;
+        uint64_t lsn = c->checkpoint;
         enum ancestry a;
 
-        if (w->result.absent || w->order.clone_now || (w->order.clone && !w->order.rewind))
-                return NEED_CLONE;
-        if (controldata_was_primary(c))
-                return need_of_primary(c, s);
         if (c->recovery_end_timeline >= timeline && c->recovery_end > lsn) {
                 timeline = c->recovery_end_timeline;
                 lsn = c->recovery_end;
@@ -273,6 +322,23 @@ static enum need decide(const struct work *w, const struct source *s)
         if (a == ANCESTRY_DIVERGED || a == ANCESTRY_FOREIGN || w->order.force)
                 return NEED_REWIND;
         return NEED_NOTHING;
+}
+
+static enum need decide(const struct work *w, const struct source *s)
+{
+        char mark[PATH_SIZE];
+
+        work_state_path(w, WORK_REWIND_MARK, mark);
+        if (w->result.absent || w->order.clone_now || (w->order.clone && !w->order.rewind) ||
+            file_exists(mark))
+                return NEED_CLONE;
+        if (!controldata_was_primary(&w->result.control))
+                return need_of_standby(w, s);
+        /*
+         * Two primaries of one timeline have written it both, and pg_rewind, which looks at numbers of
+         * timelines only, would see nothing to do.
+         */
+        return newest_timeline(w) == s->timeline ? NEED_CLONE : NEED_REWIND;
 }
 
 static int clone_if_allowed(struct work *w)

@@ -182,6 +182,7 @@ static int start(struct work *w)
 
 static int check_directory(struct work *w)
 {
+        char mark[PATH_SIZE];
         int r;
 
         r = work_look(w, w->settings->data_dir);
@@ -192,6 +193,10 @@ static int check_directory(struct work *w)
         if (w->result.version != w->settings->facts->major)
                 return work_fail(w, "%s is of version %u, not %u", w->settings->data_dir,
                                  w->result.version, w->settings->facts->major);
+        work_state_path(w, WORK_REWIND_MARK, mark);
+        if (file_exists(mark))
+                return work_fail(w, "a rewind of %.180s was cut off, so it must be cloned",
+                                 w->settings->data_dir);
         return work_include_conf(w, w->settings->data_dir);
 }
 

@@ -18,6 +18,7 @@
 #include "actions/postgres/text.h"
 #include "actions/process.h"
 #include "election/base/buffer.h"
+#include "election/base/memory.h"
 
 enum {
         OUTPUT_MAX = 1024 * 1024, /* of a program whose output is read */
@@ -274,11 +275,11 @@ int work_run_path(struct work *w, const char *path, const char *const *args, con
         close(p.fd_output);
         while (waitpid(p.pid, &status, 0) < 0 && errno == EINTR)
                 ;
+        if (ret_output)
+                *ret_output = must_copy(output.bytes, output.n - 1);
         if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
                 return work_fail(w, "%s failed: %s", strrchr(path, '/') + 1,
                                  find_complaint((char *)output.bytes));
-        if (ret_output)
-                *ret_output = (char *)TAKE_PTR(output.bytes);
         return 0;
 }
 

@@ -74,8 +74,9 @@ void work_state_path(const struct work *w, const char *name, char ret[static PAT
 
 /*
  * Runs @program of bin_dir with @args (NULL at the end), @input on its standard input if not NULL,
- * and waits. Returns 0 if it succeeded; else the job is failed with its last line of output. The
- * output (bounded) goes to @ret_output unless that is NULL; free() it.
+ * and waits. Returns 0 if it succeeded; else the job is failed with what it complained about. The
+ * output (bounded) of a program that was started, failed or not, goes to @ret_output unless that
+ * is NULL; free() it.
  */
 int work_run(struct work *w, const char *program, const char *const *args, const char *input,
              char **ret_output);

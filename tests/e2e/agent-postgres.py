@@ -348,6 +348,7 @@ def standby_is_promoted_in_a_moment(w):
     print("    rejoin after a clean switch: %d ms" % (done["took_usec"] / 1000))
     a1.wait_status(state="running", role="standby", streaming=True, upstream="db-2", timeline=3)
     assert not os.path.exists(one.data + ".old")
+    assert not glob.glob(one.state + "/evidence/*"), "nothing was lost"
     w.caught_up(two, one)
     assert one.sql("SELECT count(*) FROM t") == "1"
 
@@ -483,6 +484,8 @@ def diverged_primary_is_rewound(w):
                    needs_rewind=False)
     w.caught_up(two, one)
     assert one.sql("SELECT count(*) FROM t") == "1"
+    a1.run("slots", 2)
+    assert one.sql("SELECT slot_name FROM pg_replication_slots").startswith("failoverd_db_2_")
     kept = glob.glob(one.state + "/evidence/*/*")
     assert kept and all(os.path.basename(k).startswith("00000002") for k in kept), kept
     assert not os.path.exists(one.data + ".old")
@@ -509,6 +512,41 @@ def diverged_standby_is_found_and_rewound(w):
                    needs_rewind=False)
     w.caught_up(one, two)
     assert two.sql("SELECT count(*) FROM t") == "0"
+
+
+def two_primaries_of_one_timeline_are_told_apart(w):
+    one, a1, two, a2 = w.pair()
+    w.caught_up(one, two)
+    a1.let_go()
+    a1.run("demote", 1, mode="fast")
+    # Both are promoted from timeline 2 apart, and both call theirs 3.
+    a2.hold(2)
+    assert a2.run("promote", 2)["timeline"] == 3
+    two.sql("INSERT INTO t VALUES (2)")
+    a1.hold(3)
+    assert a1.run("promote", 3)["timeline"] == 3
+    one.sql("INSERT INTO t VALUES (1)")
+    a1.let_go()
+    # Killed before its checkpoint, perhaps: the control file may know timeline 2 only.
+    os.kill(one.postmaster(), signal.SIGKILL)
+    a1.wait_status(state="crashed")
+    done = a1.run("rejoin", 4, primary=two.member(), method="rewind", ok=False)
+    assert done["diverged"], done
+    a1.run("rejoin", 4, primary=two.member())
+    w.caught_up(two, one)
+    assert one.sql("SELECT id FROM t") == "2"
+
+
+def half_rewound_directory_is_never_started(w):
+    one, a1, two, a2 = w.pair()
+    w.caught_up(one, two)
+    a2.run("demote", 1, mode="fast")
+    open(two.state + "/rewind-unfinished", "w").close()
+    shutil.chown(two.state + "/rewind-unfinished", USER, USER)
+    assert "cloned" in a2.run("start", 1, ok=False)["error"]
+    a2.run("rejoin", 1, primary=one.member())
+    a2.wait_status(state="running", role="standby", streaming=True)
+    assert os.path.exists(two.data + ".old/PG_VERSION")
 
 
 def copy_replaces_what_cannot_be_rewound(w):
@@ -746,6 +784,8 @@ TESTS = [
     hold_does_not_close_a_standby,
     diverged_primary_is_rewound,
     diverged_standby_is_found_and_rewound,
+    two_primaries_of_one_timeline_are_told_apart,
+    half_rewound_directory_is_never_started,
     copy_replaces_what_cannot_be_rewound,
     frozen_standby_receives_nothing,
     stopped_postmaster_is_hung_and_can_be_killed,
