@@ -128,7 +128,18 @@ install: all
 	install -D -m 640 conf/failoverd.conf $(DESTDIR)/usr/share/doc/failoverd/failoverd.conf.sample
 
 help:
-	@sed -n 's/^# \(.*\)$$/\1/p; s/^\([a-z][a-z-]*\):.*/  make \1/p' Makefile tests/*/*.mk
+	@echo 'make demo         install what is missing, and show the main job live (root)'
+	@echo 'make check        install what is missing, build, pass all tests (root)'
+	@echo 'make              build the programs into build/'
+	@echo 'make install      DESTDIR= PREFIX=/usr/local'
+	@echo 'make unit lint    the quick checks'
+	@echo 'make sim          SEEDS=1-2000 SECONDS=60, or SEED=7 for one story'
+	@echo 'make mutants      deliberate bugs that the simulator must find'
+	@echo 'make e2e          TESTS="..." one fault at a time on a real cluster (root)'
+	@echo 'make isolation    twenty cut-off primaries (root)'
+	@echo 'make bench        outages and idle cost (root)'
+	@echo 'make fuzz         FUZZ=wal FUZZ_SECONDS=60'
+	@echo 'V=1 shows commands, SAN=1 builds with sanitizers, CC=clang, WERROR=1'
 
 clean:
 	rm -rf $(BUILD)

@@ -1,0 +1,22 @@
+# Coverage-guided fuzzing of what reads bytes from outside: make fuzz FUZZ=store-command FUZZ_SECONDS=60
+
+FUZZ_SECONDS ?= 30
+FUZZ ?= $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
+
+FUZZ_SOURCES_conf          := $(wildcard conf/*.c)
+FUZZ_SOURCES_store-command := $(wildcard election/store/*.c)
+FUZZ_SOURCES_raft-message  := $(wildcard election/raft/*.c)
+FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
+FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
+
+$(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c
+	@mkdir -p $(@D)
+	$(Q)clang -fsanitize=fuzzer,address,undefined -g -O1 -std=c17 -D_GNU_SOURCE -I. -o $@ $< \
+		$(FUZZ_SOURCES_$*) $(wildcard election/base/*.c) $(call pkg_libs,libconfuse)
+
+.PHONY: fuzz
+fuzz: $(foreach target,$(FUZZ),$(BUILD)/fuzz/fuzz-$(target))
+	$(Q)for target in $(FUZZ); do \
+		mkdir -p $(BUILD)/fuzz/corpus-$$target && \
+		$(BUILD)/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus-$$target || exit 1; \
+	done
