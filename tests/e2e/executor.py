@@ -260,7 +260,7 @@ service "orders" {{ ttl = 3s {postgres} {address} }}
 
     def agent_pid(self):
         """Of the real agent that holds the lock; 0: none."""
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, IndexError):
             pid = int((self.dir / "data/agents/orders/lock").read_text().split()[0])
             return pid if process_state(pid) else 0
         return 0
