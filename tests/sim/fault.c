@@ -128,7 +128,7 @@ static void swizzle(struct sim *s)
 
 static void pause_executor(struct sim *s, struct machine *m)
 {
-        if (!m->executor_up)
+        if (!m->executor_up || m->executor_paused_until > s->now)
                 return;
         m->executor_paused_until = s->now + some_length(s);
         s->tally.pauses++;
@@ -137,7 +137,7 @@ static void pause_executor(struct sim *s, struct machine *m)
 
 static void pause_agent(struct sim *s, struct machine *m)
 {
-        if (!m->agent_up)
+        if (!m->agent_up || m->agent_paused_until > s->now)
                 return;
         m->agent_paused_until = s->now + some_length(s);
         s->tally.pauses++;
