@@ -111,6 +111,16 @@ static enum progress rejoin_compare(struct agent *a, struct step *s)
         return progress;
 }
 
+/* Replay that goes on is a good sign, however long it takes until the server streams. */
+static bool patience_is_over(const struct agent *a, struct step *s, struct instant now)
+{
+        if (s->replayed != a->view.replayed || s->moved.usec == INSTANT_NEVER.usec) {
+                s->replayed = a->view.replayed;
+                s->moved = now;
+        }
+        return instant_reached(instant_after(s->moved, PATIENCE), now);
+}
+
 static enum progress rejoin_wait(struct agent *a, struct step *s)
 {
         struct instant now = agent_clock_now();
@@ -118,13 +128,13 @@ static enum progress rejoin_wait(struct agent *a, struct step *s)
 
         if (progress == STEP_NEXT)
                 return STEP_NEXT;
-        if (progress == STEP_FAILED ||
-            instant_reached(instant_after(s->begun, PATIENCE * (s->attempts + 1)), now))
+        if (progress == STEP_FAILED || patience_is_over(a, s, now)) {
+                s->moved = now;
                 return try_harder(a, s, ATTEMPTS_MAX) == STEP_WAIT ? STEP_WAIT : progress;
-        if (progress == STEP_WAIT && !s->asking &&
-            instant_reached(instant_after(s->checked, CHECK_INTERVAL), now))
+        }
+        if (!s->asking && instant_reached(instant_after(s->checked, CHECK_INTERVAL), now))
                 return step_goto(s, rejoin_compare);
-        return progress;
+        return STEP_WAIT;
 }
 
 static enum progress rejoin_tidy(struct agent *a, struct step *s)

@@ -52,6 +52,8 @@ struct step {
         unsigned answers; /* of the server, to tell a new one */
         unsigned quiet; /* answers in a row that say the same */
         unsigned attempts; /* of rejoining */
+        uint64_t replayed; /* where the rejoining server was when it last moved */
+        struct instant moved;
         struct instant checked; /* when the ancestry was compared */
         bool cloned;
         bool explaining; /* the server has ended, and its log is being read */

@@ -272,6 +272,8 @@ static int rewind_server(struct work *w, const struct source *source)
         if (r == 0 && !rewound && kept)
                 (void)dir_remove(evidence); /* then it is more than needed */
         forget_old_evidence(w);
+        if (r == 0 && rewound)
+                source_nudge(w);
         /* A rewind that failed early can leave an empty control file behind. */
         if (r < 0 && (stat(control, &st) < 0 || st.st_size == 0))
                 (void)file_copy(copy, control);

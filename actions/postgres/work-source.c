@@ -169,6 +169,19 @@ int source_wait_for_checkpoint(struct work *w, const struct source *s)
         }
 }
 
+void source_nudge(struct work *w)
+{
+        _cleanup_(finishp)
+        PGconn *conn = NULL;
+        _cleanup_(clearp)
+        PGresult *result = NULL;
+
+        if (connect_to(w, "", "postgres", &conn) < 0 ||
+            ask(w, conn, "SELECT pg_catalog.txid_current()", 1, &result) < 0)
+                work_log("warning", "%s", w->result.error);
+        w->result.error[0] = '\0';
+}
+
 /* Whether both servers mean the same by @timeline, as far as our own files tell. */
 static bool same_start(const struct source *s, const char *dir, uint32_t timeline)
 {

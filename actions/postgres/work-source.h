@@ -31,6 +31,13 @@ int source_make_slot(struct work *w, struct source *s);
  */
 int source_wait_for_checkpoint(struct work *w, const struct source *s);
 
+/*
+ * Makes the primary write something. A rewound server is consistent only from the primary's insert
+ * position on, and when that stands behind a page header nothing reaches it before the next record,
+ * which an idle primary writes every 15 s. Without success it only takes longer.
+ */
+void source_nudge(struct work *w);
+
 /* How a server in @dir at @timeline and @lsn relates to the primary; its own history counts. */
 enum ancestry source_compare(const struct source *s, const char *dir, uint32_t timeline,
                              uint64_t lsn);
