@@ -12,11 +12,21 @@
 
 struct watching;
 
+/* How the last bootstrap or clone on this node ended; kept for whoever ordered it. */
+struct api_step {
+        uint64_t n_ended; /* of this process, so that two with the same end differ */
+        enum failover_step step;
+        bool ok;
+        usec_t took;
+        char text[FAILOVER_REASON_SIZE];
+};
+
 struct api {
         struct engine *engine;
         const struct conf *conf;
         struct http *http;
         struct watching *watching; /* clients that wait for a change of a key */
+        struct api_step steps[SERVICES_MAX];
 };
 
 /* A service as a request names it. */

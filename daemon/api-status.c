@@ -93,6 +93,16 @@ static json_t *vips_json(const struct conf_service *s)
         return list;
 }
 
+/* The end of a bootstrap or clone that was ordered here. */
+static json_t *step_json(const struct api_step *s)
+{
+        if (s->n_ended == 0)
+                return json_null();
+        return json_pack("{s:o, s:s, s:b, s:o, s:o}", "number", api_json_u64(s->n_ended), "name",
+                         failover_step_name(s->step), "ok", s->ok, "took_ms",
+                         api_json_msec(s->took), "text", api_json_string(s->text));
+}
+
 static json_t *service_json(const struct api *a, const struct api_target *t, struct instant now)
 {
         struct node *n = engine_node(a->engine);
@@ -113,6 +123,7 @@ static json_t *service_json(const struct api *a, const struct api_target *t, str
                 return NULL;
         (void)json_object_set_new(o, "vips", vips_json(t->conf));
         (void)json_object_set_new(o, "order", order_of(a, &v.order));
+        (void)json_object_set_new(o, "step_here", step_json(&a->steps[t->service]));
         (void)json_object_set_new(o, "nodes", nodes_json(a, t, &v, now));
         return o;
 }

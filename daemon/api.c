@@ -337,3 +337,17 @@ void api_woken(struct api *a, const uint64_t *watchers, size_t n)
         if (a)
                 api_keys_woken(a, watchers, n);
 }
+
+void api_noted(struct api *a, const struct node_note *note)
+{
+        struct api_step *s;
+
+        if (!a || note->type != NODE_NOTE_STEP_ENDED || note->service >= SERVICES_MAX ||
+            (note->step != FAILOVER_STEP_BOOTSTRAP && note->step != FAILOVER_STEP_CLONE))
+                return;
+        s = &a->steps[note->service];
+        *s = (struct api_step){
+                .n_ended = s->n_ended + 1, .step = note->step, .ok = note->ok, .took = note->took
+        };
+        (void)snprintf(s->text, sizeof(s->text), "%s", note->text);
+}

@@ -191,6 +191,7 @@ static void carry_out(struct engine *e, const struct node_effect *effect)
                 break;
         case NODE_NOTE:
                 journal(e, &effect->note);
+                api_noted(e->api, &effect->note);
                 break;
         }
 }

@@ -1,0 +1,142 @@
+/* The table of commands, and the help that is made from it. */
+#include <string.h>
+
+#include "daemon/failoverctl/ctl.h"
+
+/* clang-format off */
+static const struct ctl_command commands[] = {
+        { "who-is-master", "[SERVICE]", "print the name and the address of the master",
+          0, 1, 0, true, ctl_who_is_master,
+          "A majority of the members confirms the answer. Exit status: 0 there is a master,\n"
+          "1 there is none, 3 it cannot be known, because no majority answers." },
+        { "status", "", "show members, services and what is wrong",
+          0, 0, 0, true, ctl_status,
+          "As the member that is asked sees it: this machine's, or the first that answers.\n"
+          "Exit status: 0 all is well, 1 something is wrong, 3 no majority or no answer." },
+        { "switchover", "SERVICE [--to NODE]", "move the master without losing anything",
+          1, 1, CTL_OPTION_TO, true, ctl_switchover,
+          "Without --to the best candidate is taken. Waits until it is done, refused or undone.\n"
+          "Exit status: 0 done, 1 failed and undone, 4 refused for safety, 5 time-out." },
+        { "failover", "SERVICE --to NODE", "make NODE the master, whatever may be lost",
+          1, 1, CTL_OPTION_TO | CTL_OPTION_YES, true, ctl_failover,
+          "For when the master is gone and nobody may take over by the rules; see why-not first.\n"
+          "Asks before it begins; --yes answers." },
+        { "cancel", "SERVICE", "take back a switchover or failover that was ordered",
+          1, 1, 0, true, ctl_cancel, NULL },
+        { "pause", "SERVICE", "leave the service as it is: no failover, no repairs",
+          1, 1, 0, true, ctl_pause_service, NULL },
+        { "resume", "SERVICE", "end a pause",
+          1, 1, 0, true, ctl_resume_service, NULL },
+        { "why-not", "SERVICE [NODE]", "say who could be the next master, and why not",
+          1, 2, 0, true, ctl_why_not,
+          "With NODE, exit status: 0 it could, 1 it could not." },
+        { "history", "[SERVICE]", "list the changes of master",
+          0, 1, 0, true, ctl_history, NULL },
+        { "bootstrap", "SERVICE --initdb|--adopt", "make this machine the first master",
+          1, 1, CTL_OPTION_BOOTSTRAP, true, ctl_bootstrap,
+          "--initdb creates a new database, --adopt takes the one that is in the data directory.\n"
+          "Waits until this machine is the master, or says what failed." },
+        { "clone", "SERVICE", "make this machine a standby, by copying the master",
+          1, 1, 0, true, ctl_clone,
+          "Waits until the database here streams from the master, or says what failed." },
+        { "config", "check|dump [FILE]", "check the configuration, or print it with all defaults",
+          1, 2, 0, false, ctl_config, NULL },
+        { "get", "KEY", "print the value of a key",
+          1, 1, 0, true, ctl_get, NULL },
+        { "set", "KEY VALUE [--ttl SECONDS]", "set a key",
+          2, 2, CTL_OPTION_TTL, true, ctl_set, NULL },
+        { "rm", "KEY [--recursive]", "remove a key",
+          1, 1, CTL_OPTION_RECURSIVE, true, ctl_rm, NULL },
+        { "ls", "[KEY] [--recursive]", "list the keys of a directory",
+          0, 1, CTL_OPTION_RECURSIVE, true, ctl_ls, NULL },
+};
+/* clang-format on */
+
+enum { N_COMMANDS = sizeof(commands) / sizeof(commands[0]), SUGGESTION_PREFIX_MIN = 2 };
+
+const struct ctl_command *ctl_command_at(size_t i)
+{
+        return i < N_COMMANDS ? &commands[i] : NULL;
+}
+
+const struct ctl_command *ctl_command_by_name(const char *name)
+{
+        for (size_t i = 0; i < N_COMMANDS; i++) {
+                if (strcmp(commands[i].name, name) == 0)
+                        return &commands[i];
+        }
+        return NULL;
+}
+
+static size_t common_prefix(const char *a, const char *b)
+{
+        size_t n = 0;
+
+        while (a[n] && a[n] == b[n])
+                n++;
+        return n;
+}
+
+/* Slips and shortened words nearly always begin right. */
+const char *ctl_command_suggest(const char *word)
+{
+        const char *best = NULL;
+        size_t n_best = SUGGESTION_PREFIX_MIN - 1;
+
+        for (size_t i = 0; i < N_COMMANDS; i++) {
+                size_t n = common_prefix(word, commands[i].name);
+
+                if (n > n_best) {
+                        n_best = n;
+                        best = commands[i].name;
+                }
+        }
+        return best;
+}
+
+void ctl_print_help(FILE *file)
+{
+        fputs("usage: failoverctl [OPTION]... COMMAND [ARGUMENT]...\n\nCommands:\n", file);
+        for (size_t i = 0; i < N_COMMANDS; i++)
+                fprintf(file, "  %-13s %-26s %s\n", commands[i].name, commands[i].arguments,
+                        commands[i].meaning);
+        fputs("\n"
+              "Options:\n"
+              "  -c, --config FILE         the configuration; /etc/failoverd/failoverd.conf\n"
+              "      --endpoint HOST:PORT  ask only there, without a configuration\n"
+              "  -o, --output json|table   for programs, or for people; table\n"
+              "      --timeout DURATION    wait no longer, as 500ms, 10s or 2min\n"
+              "      --no-color            no colours; so does NO_COLOR in the environment\n"
+              "  -h, --help                this text; after a command, that of the command\n"
+              "\n"
+              "Exit status: 0 yes or done, 1 no, 2 wrong usage, 3 unknown or no quorum,\n"
+              "4 refused for safety, 5 time-out.\n",
+              file);
+}
+
+static const struct {
+        unsigned option;
+        const char *text;
+} option_texts[] = {
+        { CTL_OPTION_TO, "      --to NODE             the new master\n" },
+        { CTL_OPTION_YES, "      --yes                 do not ask\n" },
+        { CTL_OPTION_BOOTSTRAP, "      --initdb              create a new database\n"
+                                "      --adopt               take the database that is there\n" },
+        { CTL_OPTION_TTL, "      --ttl SECONDS         remove it after that time\n" },
+        { CTL_OPTION_RECURSIVE, "      --recursive           with all that is below\n" },
+};
+
+void ctl_print_command_help(FILE *file, const struct ctl_command *command)
+{
+        fprintf(file, "usage: failoverctl [OPTION]... %s %s\n\n%s.\n", command->name,
+                command->arguments, command->meaning);
+        if (command->details)
+                fprintf(file, "\n%s\n", command->details);
+        if (command->options)
+                fputs("\nOptions of this command:\n", file);
+        for (size_t i = 0; i < sizeof(option_texts) / sizeof(option_texts[0]); i++) {
+                if (command->options & option_texts[i].option)
+                        fputs(option_texts[i].text, file);
+        }
+        fputs("\n\"failoverctl --help\" lists the options of all commands.\n", file);
+}

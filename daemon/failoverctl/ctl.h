@@ -1,0 +1,211 @@
+/*
+ * failoverctl: the operator's command line. It asks the members of the cluster over HTTP; it knows
+ * the configuration only for their addresses, and reads it itself for "config". This header is
+ * what its files share.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "conf/conf.h"
+#include "election/base/cleanup.h"
+#include "election/base/names.h"
+#include "election/base/time.h"
+
+enum ctl_exit {
+        CTL_YES = 0,
+        CTL_NO = 1,
+        CTL_USAGE = 2,
+        CTL_UNKNOWN = 3, /* or no quorum */
+        CTL_REFUSED = 4, /* for safety */
+        CTL_TIMED_OUT = 5,
+};
+
+enum {
+        CTL_URL_SIZE = 16 * 1024,
+        CTL_ANSWER_MAX = 64 * 1024 * 1024, /* bytes of one answer */
+        CTL_ARGUMENTS_MAX = 8,
+};
+
+/* What the command line says; strings are borrowed from it. */
+struct ctl_options {
+        const char *config;
+        const char *endpoint; /* NULL: those of the configuration */
+        bool json;
+        bool no_color;
+        bool help;
+        bool yes;
+        bool initdb;
+        bool adopt;
+        bool recursive;
+        const char *to;
+        const char *ttl;
+        usec_t timeout; /* 0: that of the command */
+        const char *arguments[CTL_ARGUMENTS_MAX];
+        size_t n_arguments;
+};
+
+/* A member as it is asked: the local one first. */
+struct ctl_endpoint {
+        char name[NAME_SIZE]; /* "" if it was only given by its address */
+        char host_port[ADDRESS_SIZE];
+};
+
+struct ctl {
+        struct ctl_options options;
+        struct conf *conf; /* NULL with --endpoint */
+        struct ctl_endpoint endpoints[MEMBERS_MAX];
+        size_t n_endpoints;
+        bool color;
+};
+
+struct ctl_command {
+        const char *name;
+        const char *arguments; /* as usage shows them */
+        const char *meaning;
+        size_t arguments_min;
+        size_t arguments_max;
+        unsigned options; /* bits of enum ctl_option */
+        bool needs_cluster; /* endpoints must be known */
+        enum ctl_exit (*run)(struct ctl *c);
+        const char *details; /* more for its own --help, or NULL */
+};
+
+/* Options that only some commands have. */
+enum ctl_option {
+        CTL_OPTION_TO = 1,
+        CTL_OPTION_YES = 2,
+        CTL_OPTION_BOOTSTRAP = 4,
+        CTL_OPTION_TTL = 8,
+        CTL_OPTION_RECURSIVE = 16,
+};
+
+/* The table of commands, one after the other from @i = 0; NULL behind the last. */
+const struct ctl_command *ctl_command_at(size_t i);
+const struct ctl_command *ctl_command_by_name(const char *name);
+/* A command that may have been meant, or NULL. */
+const char *ctl_command_suggest(const char *word);
+void ctl_print_help(FILE *file);
+void ctl_print_command_help(FILE *file, const struct ctl_command *command);
+
+/*
+ * Reads the command line after the command's name was found; complains to standard error. Returns
+ * 0, or -EINVAL.
+ */
+int ctl_parse(int argc, char **argv, struct ctl_options *ret,
+              const struct ctl_command **ret_command);
+/* A duration as "500ms", "10s", "2min" or a number of seconds; false if it is none. */
+bool ctl_parse_duration(const char *s, usec_t *ret);
+
+/* Runs the command line. */
+enum ctl_exit ctl_main(int argc, char **argv);
+
+/* Asking. */
+
+struct ctl_answer {
+        int status; /* of HTTP; 0: nobody answered */
+        json_t *body; /* NULL if it is no JSON */
+        size_t endpoint; /* who answered */
+        char problem[256]; /* why nobody did */
+};
+void ctl_answer_done(struct ctl_answer *a);
+
+enum ctl_method {
+        CTL_GET,
+        CTL_PUT,
+        CTL_POST,
+        CTL_DELETE,
+};
+
+/* One question to one member. @form may be NULL. */
+struct ctl_question {
+        enum ctl_method method;
+        const char *path; /* already escaped */
+        const char *form;
+        usec_t timeout; /* 0: the usual one */
+};
+
+/* Asks the endpoint number @i. */
+void ctl_ask_one(struct ctl *c, size_t i, const struct ctl_question *q, struct ctl_answer *ret);
+/* Asks one after the other until one answers with something else than 503. */
+void ctl_ask(struct ctl *c, const struct ctl_question *q, struct ctl_answer *ret);
+/* Appends @s to @url of CTL_URL_SIZE bytes, escaped; slashes stay as they are if @path. */
+void ctl_url_append(char *url, const char *s, bool path);
+
+/* Fields of an answer; what is missing or of another type is "", 0 or false. */
+const char *ctl_string(const json_t *o, const char *key);
+int64_t ctl_number(const json_t *o, const char *key);
+bool ctl_bool(const json_t *o, const char *key);
+bool ctl_has(const json_t *o, const char *key); /* and it is not null */
+
+/* Says to standard error why @a is no good; returns the exit status for it. */
+enum ctl_exit ctl_complain(struct ctl *c, const struct ctl_answer *a);
+/* Prints JSON for -o json. */
+void ctl_print_json(const json_t *o);
+
+/* The time since an earlier call, for progress and time-outs: not the lease clock. */
+usec_t ctl_now(void);
+void ctl_pause(usec_t length);
+
+/* Printing. */
+
+enum ctl_color {
+        CTL_PLAIN,
+        CTL_GREEN,
+        CTL_YELLOW,
+        CTL_RED,
+        CTL_BOLD,
+        CTL_DIM,
+};
+
+enum {
+        CTL_COLUMNS_MAX = 10,
+        CTL_CELL_SIZE = 200,
+};
+
+struct ctl_cell {
+        char text[CTL_CELL_SIZE];
+        enum ctl_color color;
+};
+
+struct ctl_table {
+        size_t n_columns;
+        struct ctl_cell (*rows)[CTL_COLUMNS_MAX];
+        size_t n_rows;
+        size_t n_max;
+};
+void ctl_table_done(struct ctl_table *t);
+/* The next row, all empty. */
+struct ctl_cell *ctl_table_row(struct ctl_table *t);
+void ctl_cell(struct ctl_cell *cell, enum ctl_color color, const char *format, ...)
+        __attribute__((format(printf, 3, 4)));
+/* Prints with columns as wide as their widest cell, @indent blanks in front. */
+void ctl_table_print(const struct ctl *c, const struct ctl_table *t, unsigned indent, FILE *file);
+void ctl_print_colored(const struct ctl *c, FILE *file, enum ctl_color color, const char *format,
+                       ...) __attribute__((format(printf, 4, 5)));
+/* "1.5 MB", "300 ms"; into @ret of 32 bytes. */
+const char *ctl_print_bytes(uint64_t n, char ret[static 32]);
+const char *ctl_print_msec(int64_t n, char ret[static 32]);
+
+/* Commands. */
+
+enum ctl_exit ctl_who_is_master(struct ctl *c);
+enum ctl_exit ctl_status(struct ctl *c);
+enum ctl_exit ctl_switchover(struct ctl *c);
+enum ctl_exit ctl_failover(struct ctl *c);
+enum ctl_exit ctl_cancel(struct ctl *c);
+enum ctl_exit ctl_pause_service(struct ctl *c);
+enum ctl_exit ctl_resume_service(struct ctl *c);
+enum ctl_exit ctl_bootstrap(struct ctl *c);
+enum ctl_exit ctl_clone(struct ctl *c);
+enum ctl_exit ctl_history(struct ctl *c);
+enum ctl_exit ctl_why_not(struct ctl *c);
+enum ctl_exit ctl_config(struct ctl *c);
+enum ctl_exit ctl_get(struct ctl *c);
+enum ctl_exit ctl_set(struct ctl *c);
+enum ctl_exit ctl_rm(struct ctl *c);
+enum ctl_exit ctl_ls(struct ctl *c);
