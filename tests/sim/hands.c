@@ -189,6 +189,8 @@ static void end_step(struct sim *s, struct machine *m, size_t service, struct ha
         step->running = false;
         STORY(s, m, "step %llu, %s, ended%s%s", (unsigned long long)step->id,
               failover_step_name(step->run.step), failure ? ": " : "", failure ? failure : "");
+        if (step->engine_life != m->engine.life)
+                return; /* a later engine counts its own steps */
         hands_tell(s, m,
                    &(struct node_event){ .type = NODE_HANDS_DONE,
                                          .service = service,
@@ -504,7 +506,8 @@ static void begin_step(struct sim *s, struct machine *m, size_t service, struct 
         o->epoch = step->life;
 }
 
-static void take_run(struct sim *s, struct machine *m, const struct node_effect *e)
+static void take_run(struct sim *s, struct machine *m, const struct node_effect *e,
+                     uint64_t engine_life)
 {
         struct hands *h = &m->hands[e->service];
         struct hands_step *step;
@@ -517,7 +520,11 @@ static void take_run(struct sim *s, struct machine *m, const struct node_effect 
                 return;
         }
         *step = (struct hands_step){
-                .running = true, .id = e->id ? e->id : e->run.id, .epoch = e->epoch, .run = e->run
+                .running = true,
+                .id = e->id ? e->id : e->run.id,
+                .epoch = e->epoch,
+                .run = e->run,
+                .engine_life = engine_life,
         };
         if (e->epoch < h->epoch_seen) {
                 end_step(s, m, e->service, step, "an older epoch");
@@ -527,12 +534,14 @@ static void take_run(struct sim *s, struct machine *m, const struct node_effect 
         begin_step(s, m, e->service, step);
 }
 
-static void take_cancel(struct sim *s, struct machine *m, const struct node_effect *e)
+static void take_cancel(struct sim *s, struct machine *m, const struct node_effect *e,
+                        uint64_t engine_life)
 {
         struct hands *h = &m->hands[e->service];
 
         for (size_t i = 0; i < SIM_STEPS_MAX; i++)
-                if (h->steps[i].running && h->steps[i].id == e->id)
+                if (h->steps[i].running && h->steps[i].id == e->id &&
+                    h->steps[i].engine_life == engine_life)
                         end_step(s, m, e->service, &h->steps[i], "it was cancelled");
 }
 
@@ -551,10 +560,10 @@ static void executor_hears(struct sim *s, struct occurrence *o)
                 take_let_go(s, m, e);
                 return;
         case NODE_RUN:
-                take_run(s, m, e);
+                take_run(s, m, e, o->number);
                 return;
         case NODE_CANCEL:
-                take_cancel(s, m, e);
+                take_cancel(s, m, e, o->number);
                 return;
         case NODE_PERSIST:
         case NODE_SEND:
@@ -572,6 +581,7 @@ static void pass_on(struct sim *s, struct machine *m, const struct node_effect *
         m->to_hands_last = later(m->to_hands_last, s->now + talk_delay(s));
         o = sim_plan_at(s, m->to_hands_last, executor_hears, m);
         o->life = m->executor_life;
+        o->number = m->engine.life;
         o->data = must_copy(e, sizeof(*e));
 }
 

@@ -131,7 +131,16 @@ static void look(struct sim *s, struct occurrence *o)
         queue_plan_again(&s->queue, o, s->now + LOOK_EVERY);
 }
 
-/* Whether the service can go on without @m: somebody else has the data. */
+/* Whether @other could take over from @m: it follows, and is as far as the timeline of @m. */
+static bool has_the_data(const struct machine *m, const struct machine *other, size_t service)
+{
+        const struct database *d = &other->hands[service].database;
+
+        return d->running && d->streaming && !d->hung &&
+               d->timeline == m->hands[service].database.timeline;
+}
+
+/* Whether every service can go on without @m. */
 static bool can_be_spared(const struct sim *s, const struct machine *m)
 {
         for (size_t k = 0; m->id <= s->plan.n_candidates && k < s->plan.n_services; k++) {
@@ -139,8 +148,7 @@ static bool can_be_spared(const struct sim *s, const struct machine *m)
 
                 for (unsigned i = 1; i <= s->plan.n_candidates; i++)
                         if (i != m->id && is_alive(s, i) &&
-                            (!s->plan.has_database || (s->machines[i].hands[k].database.running &&
-                                                       s->machines[i].hands[k].database.streaming)))
+                            (!s->plan.has_database || has_the_data(m, &s->machines[i], k)))
                                 other = true;
                 if (!other)
                         return false;

@@ -173,6 +173,7 @@ struct hands_step {
         uint64_t epoch;
         struct node_run run;
         uint64_t life;
+        uint64_t engine_life; /* who ordered it, and is told of its end */
 };
 
 /* What executor and agent of one machine hold for one service. */
