@@ -203,9 +203,12 @@ static void on_ack(struct agent *a, json_t *message)
                 a->hold_unanswered = INSTANT_NEVER;
                 return;
         }
-        if (message_get_u64(message, "close_by", &close_by) &&
-            close_by >= a->service->hold.close_by.usec)
-                a->hold_unanswered = INSTANT_NEVER;
+        if (!message_get_u64(message, "close_by", &close_by) ||
+            a->hold_unanswered.usec == INSTANT_NEVER.usec)
+                return;
+        /* An answer to an older hold is a sign of life, too. */
+        a->hold_unanswered = close_by >= a->service->hold.close_by.usec ? INSTANT_NEVER
+                                                                        : clock_now();
 }
 
 static void on_status(struct agent *a, json_t *message)

@@ -325,9 +325,8 @@ static void continue_letting_go(struct service *s)
         struct instant now = clock_now();
         usec_t time = s->conf->demote_hard;
 
-        if (s->database.postmaster > 0 && !cluster_is_alive(s))
-                database_closed(s);
-        if (s->database.postmaster == 0)
+        /* Without it others of its processes may be left: that is for the agent to find out. */
+        if (!cluster_is_alive(s))
                 time += s->conf->demote_soft;
         s->hold.demote_at = now;
         s->hold.close_by = instant_after(now, time);

@@ -160,6 +160,7 @@ struct executor {
         struct event *on_sigint;
         struct event *on_sighup;
         struct event *check; /* of the agents' limits */
+        struct instant checked; /* when that was done last */
         struct event *engine_end; /* while stopping: how long the engine may take */
         struct netlink *netlink;
         struct netlink_monitor *monitor;

@@ -54,7 +54,9 @@ void executor_tell_engine(struct executor *x, json_t *message)
                 return;
         }
         r = link_send(x->engine.link, message);
-        if (r < 0) {
+        if (r == -EMSGSIZE) {
+                (void)log_error(r, "an agent has said more than fits into a line");
+        } else if (r < 0) {
                 (void)log_error(r, "cannot tell the engine");
                 engine_kill(x, "it does not listen");
         }
@@ -284,8 +286,11 @@ static void on_engine_ended(struct child *c, int status, void *userdata)
         link_free(x->engine.link);
         x->engine.link = NULL;
         x->engine.is_ready = false;
-        for (size_t i = 0; i < x->n_services; i++)
+        for (size_t i = 0; i < x->n_services; i++) {
                 steps_engine_ended(&x->services[i]);
+                if (x->services[i].grip == GRIP_UNPROVED)
+                        x->services[i].closed_untold = true; /* to the next one */
+        }
         if (x->is_stopping) {
                 stop_if_done(x);
                 return;
@@ -350,12 +355,15 @@ static void on_check(evutil_socket_t fd, short what, void *userdata)
 {
         struct executor *x = userdata;
         struct instant now = clock_now();
+        /* Then we have not run for a while, and the agents' answers may not be read yet. */
+        bool is_late = instant_reached(instant_after(x->checked, 3 * AGENT_CHECK), now);
 
         (void)fd;
         (void)what;
+        x->checked = now;
         for (size_t i = 0; i < x->n_services; i++) {
                 steps_check(&x->services[i], now);
-                if (x->services[i].agent)
+                if (x->services[i].agent && !is_late)
                         agent_check(x->services[i].agent, now);
         }
 }
