@@ -738,6 +738,43 @@ def a_silent_agent_is_replaced(host):
     check(second.pid != agent.pid, "another one")
 
 
+def a_paused_executor_does_not_blame_its_agent(host):
+    engine = host.start().accept("engine")
+    agent = ready_agent(host)
+    status(agent)
+    engine.hear("status")
+    os.kill(host.process.pid, signal.SIGSTOP)
+    end = time.monotonic() + 3.5  # longer than five intervals of 500 ms
+    while time.monotonic() < end:
+        status(agent)
+        time.sleep(0.2)
+    os.kill(host.process.pid, signal.SIGCONT)
+    end = time.monotonic() + 1
+    while time.monotonic() < end:
+        status(agent)
+        time.sleep(0.2)
+    check(process_state(agent.pid), "the agent lives")
+    check(not host.logged("replacing the agent"), "nobody thought otherwise")
+
+
+def one_service_is_let_go_and_the_other_stays(host):
+    second = 'service "other" { ttl = 3s vip { address = "10.99.0.110" interface = "v0" } }'
+    host.conf.write_text(host.conf.read_text() + second)
+    engine = host.start().accept("engine")
+    hold(engine, demote_in=0.4, close_in=1.0)
+    add_address(engine)
+    now = lease_clock()
+    engine.say(type="hold", service="other", epoch=6, incarnation=77, demote_at=now + 2_000_000,
+               close_by=now + 2_900_000, valid_until=now + 2_900_000)
+    engine.hear("ack", service="other")
+    engine.say(type="run", service="other", id=7, epoch=6, step="address_add",
+               deadline=now + 1_000_000, args={})
+    check(engine.hear("done", id=7)["ok"], "the other address")
+    check(engine.hear("closed", service="orders")["ok"], "let go")
+    check(VIP not in addresses() and "10.99.0.110" in addresses(), addresses())
+    check(engine.hear("closed", service="other")["epoch"] == 6, "the other one later")
+
+
 def an_agent_gets_its_configuration_and_user(host):
     host.start().accept("engine")
     agent = host.accept("agent")
@@ -1145,6 +1182,8 @@ TESTS = {
     a_step_without_an_agent_ends_at_its_deadline: DATABASE,
     a_stopped_agent_is_replaced_and_told_the_hold: DATABASE,
     a_silent_agent_is_replaced: DATABASE,
+    a_paused_executor_does_not_blame_its_agent: DATABASE,
+    one_service_is_let_go_and_the_other_stays: {},
     an_agent_gets_its_configuration_and_user: DATABASE,
     privileges_are_what_is_needed: {},
     a_killed_engine_is_back_at_once_and_knows_the_holds: {},
