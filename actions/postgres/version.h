@@ -12,7 +12,9 @@ struct version_facts {
         bool rewind_without_checkpoint; /* it sees the source's timeline before its checkpoint */
         bool verify_backup; /* pg_verifybackup and backup manifests */
         const char *crash_sync; /* a setting by which a crashed server starts faster, or "" */
-        const char *wal_keep; /* a setting that keeps 256 MB of WAL, for pg_rewind to find */
+        const char
+                *wal_keep; /* the setting that keeps WAL, in which pg_rewind finds its way back */
+        const char *wal_keep_value; /* 256 MB of it */
 };
 
 /* NULL for a version that is not supported. */

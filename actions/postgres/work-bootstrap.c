@@ -195,16 +195,17 @@ static size_t senders_wanted(const struct work *w)
 
 static int write_new_conf(struct work *w)
 {
+        const struct version_facts *facts = w->settings->facts;
         char text[1024];
 
         snprintf(text, sizeof(text),
                  SHARED_HEAD "wal_level = replica\nhot_standby = on\nwal_log_hints = on\n"
                              "max_wal_senders = %zu\nmax_replication_slots = %zu\n"
-                             "password_encryption = 'scram-sha-256'\n%s\n"
+                             "password_encryption = 'scram-sha-256'\n%s = %s\n%s\n"
                              /* A member that vanished holds up a shutdown no longer than that. */
-                             "wal_sender_timeout = 10s\nwal_receiver_timeout = 10s\n%s\n",
-                 senders_wanted(w), senders_wanted(w), w->settings->facts->wal_keep,
-                 w->settings->facts->crash_sync);
+                             "wal_sender_timeout = 10s\nwal_receiver_timeout = 10s\n",
+                 senders_wanted(w), senders_wanted(w), facts->wal_keep, facts->wal_keep_value,
+                 facts->crash_sync);
         return write_shared_conf(w, text);
 }
 
@@ -290,6 +291,20 @@ static int put_missing(struct work *w, PGconn *conn, const struct demand *d, str
         return 0;
 }
 
+/* The one that a reload is enough for: pg_rewind must find a checkpoint from before the switch. */
+static int put_wal_keep(struct work *w, PGconn *conn, struct buffer *b)
+{
+        const struct version_facts *facts = w->settings->facts;
+        _cleanup_(freep)
+        char *value = NULL;
+        int r;
+
+        r = get_setting(w, conn, facts->wal_keep, &value);
+        if (r == 0 && strcmp(value, "0") == 0)
+                text_setting_put(b, facts->wal_keep, facts->wal_keep_value);
+        return r;
+}
+
 /*
  * Adds what is missing to our file, and its names to @ret_missing. What the file has from before
  * stays: it may be the reason why nothing is missing now.
@@ -307,6 +322,8 @@ static int write_missing_conf(struct work *w, PGconn *conn, char ret_missing[sta
         put(&b, file_read(path, &before) == 0 ? before : SHARED_HEAD);
         for (size_t i = 0; r == 0 && i < sizeof(demands) / sizeof(demands[0]); i++)
                 r = put_missing(w, conn, &demands[i], &b, ret_missing);
+        if (r == 0)
+                r = put_wal_keep(w, conn, &b);
         if (r < 0)
                 return r;
         buffer_put_u8(&b, '\0');

@@ -250,6 +250,7 @@ class World:
     def close(self):
         for agent in self.agents:
             agent.end()
+        codes = [a.process.returncode for a in self.agents]
         for pid in processes_in(self.dir):
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -257,6 +258,8 @@ class World:
                 pass
         wait_for("the servers' end", lambda: not processes_in(self.dir), 10)
         shutil.rmtree(self.dir)
+        # -9 is for those that a test has killed itself.
+        assert all(code in (0, -signal.SIGKILL) for code in codes), codes
 
     # Situations that several tests begin with.
 
@@ -743,6 +746,67 @@ def existing_primary_is_adopted(w):
     a2.wait_status(state="running", role="standby", streaming=True, upstream="db1")
 
 
+def move_configuration(node):
+    """As Debian has it: the configuration is somewhere else, and the data directory has none."""
+    etc = os.path.join(os.path.dirname(node.data), "etc")
+    os.mkdir(etc)
+    for name in ("postgresql.conf", "pg_hba.conf", "pg_ident.conf"):
+        source = node.world.nodes[0]
+        found = os.path.join(node.data, name)
+        if not os.path.exists(found):
+            found = os.path.join(os.path.dirname(source.data), "etc", name)
+        shutil.copy(found, etc)
+        if os.path.exists(os.path.join(node.data, name)):
+            os.unlink(os.path.join(node.data, name))
+    path = etc + "/postgresql.conf"
+    text = open(path).read().split("# Debian")[0]
+    with open(path, "w") as f:
+        f.write(text + "# Debian\ndata_directory = '%s'\nhba_file = '%s/pg_hba.conf'\n"
+                "ident_file = '%s/pg_ident.conf'\nport = %d\nlisten_addresses = '127.0.0.1'\n"
+                "unix_socket_directories = '%s'\n"
+                % (node.data, etc, etc, node.port, node.world.dir))
+    for dirpath, _, names in os.walk(etc):
+        for name in ["."] + names:
+            shutil.chown(os.path.join(dirpath, name), USER, USER)
+    return path
+
+
+def configuration_elsewhere_and_own_commands_work(w):
+    one, two = w.nodes
+    subprocess.run([BIN + "/initdb", "-D", one.data, "-k", "--auth=peer"], user=USER, group=USER,
+                   extra_groups=[], check=True, cwd="/", stdout=subprocess.DEVNULL)
+    conf1, conf2 = move_configuration(one), move_configuration(two)
+    ctl = [BIN + "/pg_ctl", "-D", one.data]
+    a1 = one.start_agent(config_file=conf1, stop_command=ctl + ["-W", "-m", "fast", "stop"],
+                         start_command=ctl + ["-W", "-l", one.state + "/log", "-o",
+                                              "-c config_file=" + conf1, "start"])
+    a1.wait_status(state="down")
+    a1.run("bootstrap", 1, method="adopt")
+    a1.hold(1)
+    a1.run("promote", 1)
+    a1.run("slots", 1)
+    one.sql("CREATE TABLE t (id int PRIMARY KEY)")
+    a2 = two.start_agent(config_file=conf2)
+    a2.run("clone", 1, primary=one.member())
+    a2.wait_status(state="running", role="standby", streaming=True, upstream="db1")
+    w.caught_up(one, two)
+    a2.run("freeze", 1)
+    one.sql("INSERT INTO t VALUES (1)")
+    a1.let_go()
+    a1.run("demote", 1, mode="fast")
+    a1.wait_status(state="down", clean=True)
+    # The second one's pg_hba.conf is its own; the administrator has to see to it.
+    shutil.copy(os.path.dirname(conf1) + "/pg_hba.conf", os.path.dirname(conf2))
+    shutil.chown(os.path.dirname(conf2) + "/pg_hba.conf", USER, USER)
+    os.kill(two.postmaster(), signal.SIGHUP)
+    a2.hold(2)
+    a2.run("promote", 2)
+    a1.run("rejoin", 2, primary=two.member(), method="rewind")
+    a1.wait_status(state="running", role="standby", streaming=True, upstream="db-2")
+    w.caught_up(two, one)
+    assert one.sql("SELECT count(*) FROM t") == "0"
+
+
 def foreign_cluster_is_never_overwritten(w):
     one, a1, _ = w.primary()
     two = w.nodes[1]
@@ -799,6 +863,7 @@ TESTS = [
     demotion_interrupts_a_step,
     fast_demotion_does_not_wait_for_the_archiver,
     existing_primary_is_adopted,
+    configuration_elsewhere_and_own_commands_work,
     foreign_cluster_is_never_overwritten,
     every_hold_is_acknowledged_at_once_while_a_step_runs,
 ]
@@ -806,17 +871,21 @@ TESTS = [
 
 def run_test(test, program):
     w = World(program)
+    ok = False
     try:
         test(w)
-        return True
+        ok = True
     except Exception:
         traceback.print_exc()
         for agent in w.agents:
             for m in agent.all("log")[-12:]:
                 print("    %s: %s %s" % (agent.node.name, m["level"], m["text"]))
-        return False
-    finally:
+    try:
         w.close()
+    except Exception:
+        traceback.print_exc()
+        ok = False
+    return ok
 
 
 def main():
