@@ -34,7 +34,8 @@ struct node_holder {
         struct instant demote_at;
         struct instant close_by;
         struct instant renew_at;
-        struct instant hands_acked;
+        struct instant
+                hands_asked; /* the oldest hold that the hands have not confirmed; or NEVER */
         struct node_stamp stamps[NODE_STAMPS_MAX]; /* ring by sequence */
 };
 

@@ -13,11 +13,12 @@ static usec_t hands_limit(const struct node_service_config *c)
         return c->ttl / 3 > 2 * c->renew ? c->ttl / 3 : 2 * c->renew;
 }
 
+/* Counted from a hold that is not confirmed: while there is none, there is nothing to confirm. */
 static bool hands_alive(const struct node *n, const struct node_service *s)
 {
-        struct instant limit = instant_after(s->holder.hands_acked, hands_limit(&s->config));
+        struct instant limit = instant_after(s->holder.hands_asked, hands_limit(&s->config));
 
-        return !instant_reached(limit, n->now);
+        return s->holder.hands_asked.usec == 0 || !instant_reached(limit, n->now);
 }
 
 /* Rules L1 and L2: each attempt is a request of its own, stamped when it is made. */
@@ -33,15 +34,18 @@ static const struct node_stamp *stamp_of(const struct node_holder *h, uint64_t s
         return s->sequence == sequence && sequence != 0 ? s : NULL;
 }
 
-/* Whether the holder's view of itself fits the lease in the store, or the store is not current. */
+/*
+ * Whether the holder's view of itself fits the lease in the store, or the store is not current. An
+ * adopted lease may be in the name of any process of this node: of several that started within one
+ * hold, the hands need not have heard of each.
+ */
 static bool names_us(const struct node *n, const struct node_holder *h, const struct store_lease *l)
 {
         if (!n->current)
                 return h->old_incarnation != 0 || (l && l->epoch == h->epoch);
         return l && l->state == STORE_LEASE_HELD && l->holder == n->config.self &&
                l->epoch == h->epoch &&
-               (l->incarnation == n->config.incarnation ||
-                (h->old_incarnation != 0 && l->incarnation == h->old_incarnation));
+               (l->incarnation == n->config.incarnation || h->old_incarnation != 0);
 }
 
 static bool is_valid(const struct node *n, const struct node_service *s)
@@ -90,6 +94,8 @@ static void extend(struct node *n, size_t service, struct instant stamped)
         h->demote_at = instant_after(stamped, s->config.chain.demote);
         h->close_by = instant_after(stamped, s->config.chain.end);
         s->looked_at = false;
+        if (h->hands_asked.usec == 0)
+                h->hands_asked = n->now;
         e = node_add(n, NODE_HOLD);
         e->service = service;
         e->epoch = h->epoch;
@@ -121,7 +127,7 @@ static void granted(struct node *n, size_t service, const struct store_result *r
         h->epoch = r->epoch;
         h->old_incarnation = 0;
         h->valid_until = h->demote_at = h->close_by = INSTANT_NEVER;
-        h->hands_acked = n->now;
+        h->hands_asked = INSTANT_NEVER;
         /* Without the stamp nothing is known about the validity: the lease is given back. */
         h->over = !stamped ||
                   instant_reached(
@@ -130,6 +136,26 @@ static void granted(struct node *n, size_t service, const struct store_result *r
         h->renew_at = n->now;
         if (!h->over)
                 extend(n, service, stamped->at);
+}
+
+/*
+ * A refused renewal ends the tenure (rule L3), but for an adopted lease that another process of this
+ * node renewed before it died: that one is named next.
+ */
+static void refused(struct node *n, size_t service)
+{
+        struct node_holder *h = &n->services[service].holder;
+        const struct store_lease *l = store_lease(n->store, n->services[service].config.name);
+
+        if (h->old_incarnation != 0 && l && l->state == STORE_LEASE_HELD &&
+            l->holder == n->config.self && l->epoch == h->epoch &&
+            l->incarnation != h->old_incarnation) {
+                h->old_incarnation = l->incarnation;
+                h->renew_at = n->now;
+                return;
+        }
+        h->over = true;
+        note_lease(n, NODE_NOTE_LEASE_REFUSED, service, h->epoch, n->config.self);
 }
 
 static void renewed(struct node *n, const struct store_result *r, const struct store_outcome *o)
@@ -147,8 +173,7 @@ static void renewed(struct node *n, const struct store_result *r, const struct s
                 return;
         n->services[service].looked_at = false;
         if (!o->accepted) {
-                h->over = true; /* rule L3 */
-                note_lease(n, NODE_NOTE_LEASE_REFUSED, service, o->epoch, n->config.self);
+                refused(n, service);
                 return;
         }
         if (instant_reached(h->valid_until, n->now)) {
@@ -234,6 +259,21 @@ static void look_at_end(struct node *n, size_t service)
         note_lease(n, NODE_NOTE_LEASE_RAN_OUT, service, h->epoch, n->config.self);
 }
 
+/* Whether @h can travel with what is in @c: one entry names one earlier process. */
+static bool fits_into(const struct store_command *c, const struct node_holder *h)
+{
+        return c->n == 0 || h->old_incarnation == 0 || c->old_incarnation == 0 ||
+               h->old_incarnation == c->old_incarnation;
+}
+
+static void propose_renewals(struct node *n, struct store_command *c)
+{
+        if (c->n > 0)
+                node_propose(n, c);
+        c->n = 0;
+        c->old_incarnation = 0;
+}
+
 /* All leases of this node that are due travel in one entry; an adopted one names its old process. */
 void node_lease_renew(struct node *n)
 {
@@ -252,6 +292,8 @@ void node_lease_renew(struct node *n)
                                             reachable ? s->config.renew : n->config.heartbeat);
                 if (!reachable || !hands_alive(n, s))
                         continue;
+                if (!fits_into(&c, h))
+                        propose_renewals(n, &c);
                 if (c.n == 0)
                         c.origin = (struct store_origin){ n->config.self, n->config.incarnation,
                                                           ++n->sequence };
@@ -259,8 +301,7 @@ void node_lease_renew(struct node *n)
                         c.old_incarnation = h->old_incarnation;
                 renewal_of(n, s, c.origin.sequence, &renewals[c.n++]);
         }
-        if (c.n > 0)
-                node_propose(n, &c);
+        propose_renewals(n, &c);
 }
 
 void node_lease_campaign(struct node *n, size_t service)

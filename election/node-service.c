@@ -437,7 +437,8 @@ static void got_closed(struct node *n, const struct node_event *event)
         if (event->epoch == s->holder.epoch)
                 s->holder.over = true;
         s->looked_at = false;
-        if (n->current)
+        /* Said of an earlier tenure it proves nothing about what acts under this one. */
+        if (n->current && event->epoch >= s->holder.epoch)
                 node_service_event(n, event->service,
                                    &(struct failover_event){ .type = FAILOVER_EVENT_CLOSED,
                                                              .ok = event->ok,
@@ -458,7 +459,7 @@ void node_service_hands(struct node *n, const struct node_event *event)
                 break;
         case NODE_HANDS_ACK:
                 if (event->epoch == s->holder.epoch)
-                        s->holder.hands_acked = n->now;
+                        s->holder.hands_asked = INSTANT_NEVER;
                 break;
         case NODE_HANDS_DONE:
                 got_done(n, event);

@@ -380,16 +380,16 @@ struct instant node_deadline(const struct node *n)
 static void adopt(struct node *n, const struct node_adopted *adopted, size_t n_adopted)
 {
         for (size_t i = 0; i < n_adopted; i++) {
-                struct node_holder *h = &n->services[adopted[i].service].holder;
+                struct node_holder *h;
 
                 assert(adopted[i].service < n->config.n_services);
+                h = &n->services[adopted[i].service].holder;
                 h->epoch = adopted[i].epoch;
                 h->old_incarnation = adopted[i].incarnation;
                 h->demote_at = adopted[i].demote_at;
                 h->close_by = adopted[i].close_by;
                 h->valid_until = adopted[i].close_by;
                 h->renew_at = n->now;
-                h->hands_acked = n->now;
         }
 }
 
