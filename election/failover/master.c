@@ -576,6 +576,7 @@ struct failover *failover_new(const struct failover_config *config, struct insta
         f->since = now;
         f->deadline = INSTANT_FOREVER;
         f->wake = now;
+        f->waited_round = UINT64_MAX; /* a lease that was never granted is free in round 0 */
         return f;
 }
 
