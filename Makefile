@@ -125,6 +125,7 @@ install: all
 	install -D -m 755 $(BUILD)/failoverctl $(DESTDIR)$(PREFIX)/bin/failoverctl
 	install -D -m 755 $(BUILD)/failoverd-postgres $(DESTDIR)$(PREFIX)/libexec/failoverd/failoverd-postgres
 	install -D -m 644 packaging/failoverd.service $(DESTDIR)/lib/systemd/system/failoverd.service
+	install -D -m 644 packaging/failoverd.catalog $(DESTDIR)/usr/lib/systemd/catalog/failoverd.catalog
 	install -D -m 640 conf/failoverd.conf $(DESTDIR)/usr/share/doc/failoverd/failoverd.conf.sample
 
 help:

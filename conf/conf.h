@@ -124,7 +124,6 @@ struct conf_vip {
         unsigned prefix; /* length; that of the whole address if none was written */
         char *interface;
         char *label; /* "": none */
-        bool prefix_route;
 };
 
 struct conf_service {

@@ -128,8 +128,6 @@ const struct conf_option conf_options[] = {
           .meaning = "The network interface that gets the address." },
         { SECTION_VIP, "label", &type_label, VIP(label), .defaults = { "" },
           .meaning = "The label of an IPv4 address, as old tools show it." },
-        { SECTION_VIP, "prefix_route", &type_bool, VIP(prefix_route), .defaults = { "false" },
-          .meaning = "Whether the kernel adds a route to the address's network, too." },
 };
 /* clang-format on */
 

@@ -158,9 +158,13 @@ static void journal(struct engine *e, const struct node_note *note)
                 .role = note->type == NODE_NOTE_MOVED ? failover_state_name(note->state_to) : NULL,
                 .took = note->took,
         };
-        char text[FAILOVER_REASON_SIZE * 2];
+        char words[FAILOVER_REASON_SIZE * 2];
+        const char *text = words;
 
-        describe_note(note, &e->names, text, sizeof(text));
+        describe_note(note, &e->names, words, sizeof(words));
+        /* The record has the service as a field: it need not say it twice. */
+        if (has_service && strncmp(words, "service ", 8) == 0 && strstr(words, ": "))
+                text = strstr(words, ": ") + 2;
         log_event(&fields, "%s", text);
         if (note->type == NODE_NOTE_MOVED)
                 hands_tell_state(e->link, fields.service, fields.role,

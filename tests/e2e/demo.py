@@ -6,6 +6,7 @@ all went as promised."""
 
 import argparse
 import os
+import re
 import sys
 import time
 
@@ -25,11 +26,21 @@ def headline(text):
     say("\033[1m%s\033[0m" % text if sys.stdout.isatty() else "== %s" % text)
 
 
-def print_timeline(lab, since_wall, interesting=("service", "leader", "candidate")):
+# What a reader of the timeline can do without: the small steps between those that count.
+DULL = ("pre-vote", "pre-candidate", "candidate in term", "follower in term", "votes in term", " begins",
+        "asking again", "held", "released", "addresses are", "-> candidate", "candidate ->", "-> standby",
+        "has caught up", "connected to", "lost the connection", "address_", "found the server", "kept ")
+
+
+def print_timeline(lab, since_wall):
+    seen = set()
     for at, name, text in laboratory.timeline(lab.nodes.values(), since_wall):
-        words = text.split("] ", 1)[-1]
-        if any(word in words for word in interesting):
-            say("  %8.0f ms  %-8s %s" % ((at - since_wall) * 1000, name, words))
+        words = re.sub(r"(service|epoch|role)=\S+ ", "", text.split("] ", 1)[-1])
+        words = re.sub(r" \(\d+\.\d ms\)$", "", words)
+        if any(dull in words for dull in DULL) or words in seen:
+            continue
+        seen.add(words)
+        say("  %6.0f ms  %-8s %s" % ((at - since_wall) * 1000, name, words))
 
 
 def settled(lab, writer, since):

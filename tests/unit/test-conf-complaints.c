@@ -45,7 +45,7 @@ static const struct bad bad[] = {
         { HEAD "service \"orders\" { vip {\n adress = 10.0.0.9\n } }", 3,
           "unknown option \"adress\" in vip; did you mean \"address\"?" },
         { HEAD "service \"orders\" { vip {\n color = red\n } }", 3,
-          "unknown option \"color\" in vip; accepted are address, interface, label, prefix_route" },
+          "unknown option \"color\" in vip; accepted are address, interface, label" },
         { "ttl = 3s", 1, "unknown option \"ttl\"; it belongs into a service block" },
         { HEAD "service \"a\" { } service \"b\" { }\n \"service=a|vip\" { address = ::9 interface = lo }", 3,
           "vip: a block is written inside its own service block" },

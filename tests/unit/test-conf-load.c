@@ -156,7 +156,6 @@ static void what_is_not_given_has_the_documented_default(void **state)
         assert_int_equal(pg->rejoin, CONF_REJOIN_REWIND | CONF_REJOIN_CLONE);
         assert_true(pg->keep_diverged);
         assert_string_equal(s->vips[0]->label, "");
-        assert_false(s->vips[0]->prefix_route);
         conf_free(conf);
 }
 
@@ -330,7 +329,7 @@ static void what_was_dumped_loads_and_dumps_the_same(void **state)
                 "postgres { data_dir = '/a \"b\" \\\\ $c \\'' listen = \"\\${x} \\\" \\\\\" "
                 "rejoin = manual keep_diverged = no version = 17 start_command = \"a;b # c\" "
                 "} vip { address = fd00::1/64 interface = eth0.1 } "
-                "vip { address = 10.9.9.9 interface = lo label = \"lo:1\" prefix_route = on } "
+                "vip { address = 10.9.9.9 interface = lo label = \"lo:1\" } "
                 "members = { db3, db1 } }",
                 "node \"a\" { address = :: log_level = debug } cluster \"c\" { profile = fast member "
                 "\"a\" { address = fd00::1 api_port = 1 raft_port = 65535 } }",
