@@ -20,3 +20,8 @@ sim-self-test: $(BUILD)/sim
 # Deliberate bugs, each in a copy of the tree, that the simulator must find. MUTANT=04 tries one.
 mutants:
 	$(Q)sh tests/mutants/run.sh $(abspath $(BUILD))/mutants $(MUTANT)
+
+CHECKS += sim sim-sanitized sim-replay
+CHECK_sim = $(BUILD)/sim --seeds 1-2000 --seconds 60 --jobs $(JOBS) --quiet
+CHECK_sim-sanitized = $(BUILD)/sanitized/sim --seeds 1-40 --seconds 30 --jobs $(JOBS) --quiet
+CHECK_sim-replay = $(BUILD)/sim --self-test --seeds 1-20 --seconds 20
