@@ -13,6 +13,11 @@
 /* How much earlier a longer wait is armed, as a fraction of it; a clock is slewed by a tenth. */
 #define TIMER_EARLY_PART 8
 
+enum {
+        READ_TRIES = 5,
+        READ_TIGHT_NSEC = 5000, /* between the readings of two clocks, when nothing interrupts */
+};
+
 struct agent_timer {
         int fd;
         struct event *event;
@@ -32,13 +37,32 @@ static uint64_t read_clock_nsec(clockid_t id)
         return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/*
+ * How long the machine has slept: the difference of two clocks, which cannot be read at once. We may
+ * be interrupted between the readings, and would take that for sleep; the tightest try counts.
+ */
+static uint64_t read_slept_nsec(void)
+{
+        uint64_t tightest = UINT64_MAX, slept = 0;
+
+        for (unsigned i = 0; i < READ_TRIES && tightest > READ_TIGHT_NSEC; i++) {
+                uint64_t before = read_clock_nsec(CLOCK_MONOTONIC);
+                uint64_t boottime = read_clock_nsec(CLOCK_BOOTTIME);
+                uint64_t width = read_clock_nsec(CLOCK_MONOTONIC) - before;
+
+                if (width >= tightest)
+                        continue;
+                tightest = width;
+                slept = boottime - before - width / 2;
+        }
+        return slept; /* without sleep it may be a hair below zero, which the sum takes well */
+}
+
 struct instant agent_clock_now(void)
 {
-        uint64_t monotonic = read_clock_nsec(CLOCK_MONOTONIC);
-        uint64_t boottime = read_clock_nsec(CLOCK_BOOTTIME);
-        uint64_t raw = read_clock_nsec(CLOCK_MONOTONIC_RAW);
+        uint64_t slept = read_slept_nsec();
 
-        return (struct instant){ (raw + boottime - monotonic) / 1000 };
+        return (struct instant){ (read_clock_nsec(CLOCK_MONOTONIC_RAW) + slept) / 1000 };
 }
 
 static void set_timer(struct agent_timer *t, usec_t wait)
