@@ -3,5 +3,5 @@
 
 int main(int argc, char **argv)
 {
-        return ctl_main(argc, argv);
+        return (int)ctl_main(argc, argv);
 }
