@@ -10,6 +10,9 @@ enum {
         NODE_ATTEST_MAX = 64, /* leases in one question about expiry */
         NODE_HISTORY_TTL_SEC = 30 * 24 * 3600,
         NODE_ORDER_TTL_SEC = 60,
+        NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
+        NODE_RESULT_TEXTS_MAX = 5, /* cause, and path and value before and after */
+        NODE_SEQUENCE_BITS = 56, /* of the number of a read at the leader; who asked stands above */
 };
 
 /* When this replica received an entry (rule L4); the term tells a replaced entry apart. */
@@ -75,6 +78,14 @@ struct node_request {
         bool forgotten;
 };
 
+/* The result of an answered write, with copies of what it points to. */
+struct node_result {
+        struct store_result shown;
+        struct store_event event;
+        char *texts[NODE_RESULT_TEXTS_MAX];
+        unsigned n_texts;
+};
+
 /* The leader's question to the others about leases that ran out. */
 struct node_inquiry {
         uint64_t number;
@@ -109,11 +120,11 @@ struct node {
         struct instant catch_up_at;
         uint64_t store_index_seen; /* orders were read at this state of the tree */
         uint64_t sequence;
-        uint64_t sequence_oldest; /* no request below it waits */
         struct node_request *requests;
+        uint64_t *waiting; /* sequences of requests, oldest first; some may be answered already */
+        size_t n_waiting; /* at most NODE_REQUESTS_MAX */
         struct node_receipt *receipts;
         struct node_inquiry inquiry;
-        bool commit_moved;
 
         struct buffer proposals_bytes;
         struct node_proposal *proposals;
@@ -126,7 +137,7 @@ struct node {
         struct node_effect *effects;
         size_t *offsets; /* into `out`, one for each effect */
         size_t n_effects, n_effects_max, n_offsets_max;
-        struct store_result *results; /* of NODE_ANSWERED effects: index in `offsets` */
+        struct node_result *results; /* of NODE_ANSWERED effects: index in `offsets` */
         size_t n_results, n_results_max;
 };
 
@@ -193,6 +204,10 @@ void node_request_leader_changed(struct node *n);
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
 void node_request_look(struct node *n);
 struct instant node_request_deadline(const struct node *n);
+/* The number under which the leader's core knows a read: who asked, and its sequence there. */
+uint64_t node_request_context(node_id node, uint64_t sequence);
+void node_request_clear_results(struct node *n);
+/* @request 0: nobody is told. */
 void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                  const struct store_result *result, const char *text);
 

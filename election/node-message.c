@@ -71,29 +71,42 @@ static void got_proposal(struct node *n, node_id from, struct reader *r)
         size_t size;
         const uint8_t *bytes = reader_get_blob(r, &size);
 
+        if (size > RAFT_ENTRY_BYTES_MAX)
+                r->failed = true;
         if (!r->failed)
                 node_propose_bytes(n, bytes, size, from, sequence);
 }
 
-static void got_read(struct node *n, node_id from, struct reader *r)
+/* The number of a request; what is above its bits would name another node. */
+static uint64_t get_sequence(struct reader *r)
 {
         uint64_t sequence = reader_get_u64(r);
-        uint64_t context = (uint64_t)from << 56 | (sequence & (((uint64_t)1 << 56) - 1));
+
+        if (sequence >> NODE_SEQUENCE_BITS)
+                r->failed = true;
+        return sequence;
+}
+
+static void got_read(struct node *n, node_id from, struct reader *r)
+{
+        uint64_t sequence = get_sequence(r);
 
         if (!r->failed)
-                node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_READ,
-                                                        .now = n->now,
-                                                        .context = context });
+                node_feed_raft(
+                        n, &(struct raft_event){ .type = RAFT_EVENT_READ,
+                                                 .now = n->now,
+                                                 .context = node_request_context(from, sequence) });
 }
 
 static void got_read_index(struct node *n, struct reader *r)
 {
-        uint64_t sequence = reader_get_u64(r);
+        uint64_t sequence = get_sequence(r);
         bool ok = reader_get_u8(r);
         uint64_t index = reader_get_u64(r);
 
         if (!r->failed)
-                node_request_read_ready(n, (uint64_t)n->config.self << 56 | sequence, ok, index);
+                node_request_read_ready(n, node_request_context(n->config.self, sequence), ok,
+                                        index);
 }
 
 static void got_report(struct node *n, node_id from, struct reader *r)

@@ -2,17 +2,51 @@
  * Requests of clients, and the node's own read after a start: passed to the leader once it is
  * known, answered when what they caused is applied here, or when their time is over.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
+/* A copy of @n bytes that lives until the next step. */
+static char *keep(struct node_result *r, const char *bytes, size_t n)
+{
+        assert(r->n_texts < NODE_RESULT_TEXTS_MAX);
+        return r->texts[r->n_texts++] = must_copy(bytes, n);
+}
+
+static void keep_view(struct node_result *r, struct store_view *v)
+{
+        if (v->path)
+                v->path = keep(r, v->path, strlen(v->path));
+        if (v->value)
+                v->value = keep(r, v->value, v->n_value);
+}
+
+/* What a result points to is gone with the next command, and a step may apply many. */
+static void keep_result(struct node_result *r, const struct store_result *result)
+{
+        *r = (struct node_result){ .shown = *result };
+        r->shown.woken = NULL;
+        r->shown.n_woken = 0;
+        if (result->cause)
+                r->shown.cause = keep(r, result->cause, result->n_cause);
+        if (!result->event)
+                return;
+        r->event = *result->event;
+        keep_view(r, &r->event.node);
+        keep_view(r, &r->event.previous);
+}
+
 void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                  const struct store_result *result, const char *text)
 {
-        struct node_effect *e = node_add(n, NODE_ANSWERED);
+        struct node_effect *e;
 
+        if (request == 0)
+                return; /* nobody waits */
+        e = node_add(n, NODE_ANSWERED);
         e->request = request;
         e->outcome = outcome;
         e->text = text;
@@ -20,7 +54,16 @@ void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                 return;
         MUST_GROW(n->results, n->n_results, n->n_results_max);
         n->offsets[n->n_effects - 1] = n->n_results;
-        n->results[n->n_results++] = *result;
+        keep_result(&n->results[n->n_results++], result);
+}
+
+void node_request_clear_results(struct node *n)
+{
+        for (size_t i = 0; i < n->n_results; i++) {
+                for (unsigned k = 0; k < n->results[i].n_texts; k++)
+                        free(n->results[i].texts[k]);
+        }
+        n->n_results = 0;
 }
 
 static struct node_request *slot_of(struct node *n, uint64_t sequence)
@@ -36,28 +79,31 @@ static void clear(struct node_request *q)
         *q = (struct node_request){ 0 };
 }
 
+/* Some room is kept for what the node itself wants. */
 static struct node_request *add(struct node *n, uint64_t request, enum node_request_kind kind)
 {
-        uint64_t sequence = ++n->sequence;
-        struct node_request *q = &n->requests[sequence % NODE_REQUESTS_MAX];
+        size_t max = request != 0 ? NODE_REQUESTS_MAX - NODE_REQUESTS_KEPT : NODE_REQUESTS_MAX;
+        struct node_request *q;
 
-        if (q->kind != NODE_REQUEST_NONE) {
-                if (request != 0)
-                        node_answer(n, request, NODE_OVERLOADED, NULL,
-                                    "too many requests wait for an answer");
+        if (n->n_waiting >= max) {
+                node_answer(n, request, NODE_OVERLOADED, NULL,
+                            "too many requests wait for an answer");
                 return NULL;
         }
+        do
+                q = &n->requests[++n->sequence % NODE_REQUESTS_MAX];
+        while (q->kind != NODE_REQUEST_NONE);
+        n->waiting[n->n_waiting++] = n->sequence;
         *q = (struct node_request){ .kind = kind,
                                     .request = request,
-                                    .sequence = sequence,
+                                    .sequence = n->sequence,
                                     .deadline = instant_after(n->now, n->config.request_timeout) };
         return q;
 }
 
-/* The number under which the leader's core knows a read: who asked, and its sequence there. */
-static uint64_t read_context(node_id node, uint64_t sequence)
+uint64_t node_request_context(node_id node, uint64_t sequence)
 {
-        return (uint64_t)node << 56 | (sequence & (((uint64_t)1 << 56) - 1));
+        return (uint64_t)node << NODE_SEQUENCE_BITS | sequence;
 }
 
 static void send(struct node *n, struct node_request *q)
@@ -80,10 +126,10 @@ static void send(struct node *n, struct node_request *q)
         if (!raft_is_ready(n->raft))
                 return;
         q->sent = true;
-        node_feed_raft(
-                n, &(struct raft_event){ .type = RAFT_EVENT_READ,
-                                         .now = n->now,
-                                         .context = read_context(n->config.self, q->sequence) });
+        node_feed_raft(n, &(struct raft_event){
+                                  .type = RAFT_EVENT_READ,
+                                  .now = n->now,
+                                  .context = node_request_context(n->config.self, q->sequence) });
 }
 
 void node_request_write(struct node *n, uint64_t request, const struct store_key_command *key)
@@ -101,6 +147,13 @@ void node_request_write(struct node *n, uint64_t request, const struct store_key
                 return;
         c.origin = (struct store_origin){ n->config.self, n->config.incarnation, q->sequence };
         store_command_encode(&c, &b);
+        if (b.n > RAFT_ENTRY_BYTES_MAX) {
+                buffer_done(&b);
+                node_answer(n, request, NODE_REFUSED, NULL,
+                            "the value and the one to compare with are too large together");
+                clear(q);
+                return;
+        }
         q->bytes = b.bytes;
         q->n = b.n;
         send(n, q);
@@ -116,9 +169,11 @@ void node_request_read(struct node *n, uint64_t request, enum node_request_kind 
 
 void node_request_forget(struct node *n, uint64_t request)
 {
-        for (size_t i = 0; i < NODE_REQUESTS_MAX; i++) {
-                if (n->requests[i].kind != NODE_REQUEST_NONE && n->requests[i].request == request)
-                        n->requests[i].forgotten = true;
+        for (size_t i = 0; i < n->n_waiting; i++) {
+                struct node_request *q = slot_of(n, n->waiting[i]);
+
+                if (q && q->request == request)
+                        q->forgotten = true;
         }
 }
 
@@ -132,7 +187,7 @@ void node_request_applied(struct node *n, const struct store_result *result)
         q = slot_of(n, result->origin.sequence);
         if (!q || q->kind != NODE_REQUEST_WRITE)
                 return;
-        if (!q->forgotten && q->request != 0)
+        if (!q->forgotten)
                 node_answer(n, q->request, NODE_OK, result, NULL);
         clear(q);
 }
@@ -159,8 +214,8 @@ void node_request_refused(struct node *n, uint64_t sequence)
 /* The old leader may never answer: what does no harm twice is asked again. */
 void node_request_leader_changed(struct node *n)
 {
-        for (uint64_t s = n->sequence_oldest; s <= n->sequence; s++) {
-                struct node_request *q = slot_of(n, s);
+        for (size_t i = 0; i < n->n_waiting; i++) {
+                struct node_request *q = slot_of(n, n->waiting[i]);
 
                 if (q && q->kind != NODE_REQUEST_WRITE && !q->has_index)
                         q->sent = false;
@@ -182,11 +237,11 @@ static void serve_read(struct node *n, struct node_request *q)
         clear(q);
 }
 
-/* @context: as made by read_context(); another member's answer is passed on to it. */
+/* @context: as made by node_request_context(); another member's answer is passed on to it. */
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index)
 {
-        node_id node = (node_id)(context >> 56);
-        uint64_t sequence = context & (((uint64_t)1 << 56) - 1);
+        node_id node = (node_id)(context >> NODE_SEQUENCE_BITS);
+        uint64_t sequence = context & (((uint64_t)1 << NODE_SEQUENCE_BITS) - 1);
         struct node_request *q;
 
         if (node != n->config.self) {
@@ -210,38 +265,42 @@ void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t
         q->index = index;
 }
 
-/* Sends what could not be sent, serves the reads that can be, and ends what took too long. */
+/* Sends, serves or ends a request; whether it still waits. */
+static bool look(struct node *n, struct node_request *q)
+{
+        send(n, q);
+        if (q->has_index && n->index_applied >= q->index) {
+                serve_read(n, q);
+                return false;
+        }
+        if (!instant_reached(q->deadline, n->now))
+                return true;
+        if (!q->forgotten)
+                node_answer(n, q->request, NODE_NO_QUORUM, NULL, "no quorum answered in time");
+        clear(q);
+        return false;
+}
+
 void node_request_look(struct node *n)
 {
-        uint64_t last = n->sequence;
+        size_t kept = 0;
 
-        for (uint64_t s = n->sequence_oldest; s <= last; s++) {
-                struct node_request *q = slot_of(n, s);
+        for (size_t i = 0; i < n->n_waiting; i++) {
+                struct node_request *q = slot_of(n, n->waiting[i]);
 
-                if (q && q->has_index && n->index_applied >= q->index) {
-                        serve_read(n, q);
-                } else if (q && instant_reached(q->deadline, n->now)) {
-                        if (!q->forgotten && q->request != 0)
-                                node_answer(n, q->request, NODE_NO_QUORUM, NULL,
-                                            "no quorum answered in time");
-                        clear(q);
-                } else if (q) {
-                        send(n, q);
-                        continue;
-                }
-                if (s == n->sequence_oldest)
-                        n->sequence_oldest++;
+                if (q && look(n, q))
+                        n->waiting[kept++] = q->sequence;
         }
+        n->n_waiting = kept;
 }
 
 /* What waits to be sent again is looked at with each heartbeat; only the oldest deadline needs a timer. */
 struct instant node_request_deadline(const struct node *n)
 {
-        for (uint64_t s = n->sequence_oldest; s <= n->sequence; s++) {
-                const struct node_request *q = &n->requests[s % NODE_REQUESTS_MAX];
+        const struct node_request *q;
 
-                if (q->kind != NODE_REQUEST_NONE && q->sequence == s)
-                        return q->deadline;
-        }
-        return INSTANT_FOREVER;
+        if (n->n_waiting == 0)
+                return INSTANT_FOREVER;
+        q = &n->requests[n->waiting[0] % NODE_REQUESTS_MAX];
+        return q->sequence == n->waiting[0] ? q->deadline : n->now;
 }

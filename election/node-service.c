@@ -41,18 +41,14 @@ static const char *system_value(const struct node *n, const char *directory,
 static void write_system(struct node *n, const char *path, enum store_key_action action,
                          const char *value, usec_t ttl)
 {
-        struct store_command c = { .type = STORE_KEY,
-                                   .origin = { n->config.self, n->config.incarnation,
-                                               ++n->sequence } };
-
-        c.key = (struct store_key_command){ .action = action,
-                                            .path = path,
-                                            .value = value,
-                                            .n_value = strlen(value),
-                                            .system = true,
-                                            .has_ttl = ttl != 0,
-                                            .ttl = ttl };
-        node_propose(n, &c);
+        node_request_write(n, 0,
+                           &(struct store_key_command){ .action = action,
+                                                        .path = path,
+                                                        .value = value,
+                                                        .n_value = strlen(value),
+                                                        .system = true,
+                                                        .has_ttl = ttl != 0,
+                                                        .ttl = ttl });
 }
 
 /* An order as a key holds it: "switchover EPOCH TARGET". */

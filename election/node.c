@@ -188,7 +188,6 @@ static void apply_committed(struct node *n, uint64_t index)
                 assert(entry);
                 apply_entry(n, entry);
         }
-        n->commit_moved = true;
 }
 
 static void note_raft(struct node *n, const struct raft_effect *e)
@@ -213,7 +212,7 @@ static void role_changed(struct node *n)
                 n->services[i].holder.renew_at = n->now; /* not to lose a lease by an election */
 }
 
-static void carry_out(struct node *n, const struct raft_event *event, const struct raft_effect *e)
+static void carry_out(struct node *n, const struct raft_effect *e)
 {
         switch (e->type) {
         case RAFT_PERSIST:
@@ -232,9 +231,9 @@ static void carry_out(struct node *n, const struct raft_event *event, const stru
         case RAFT_PROPOSED:
                 break;
         case RAFT_REFUSED:
-                if (event->type == RAFT_EVENT_READ)
+                if (e->refused == RAFT_EVENT_READ)
                         node_request_read_ready(n, e->context, false, 0);
-                for (size_t i = 0; event->type == RAFT_EVENT_PROPOSE && i < n->n_proposals; i++)
+                for (size_t i = 0; e->refused == RAFT_EVENT_PROPOSE && i < n->n_proposals; i++)
                         refuse_proposal(n, &n->proposals[i]);
                 break;
         case RAFT_READ_READY:
@@ -255,7 +254,7 @@ void node_feed_raft(struct node *n, const struct raft_event *event)
 
         raft_step(n->raft, event, &effects);
         for (size_t i = 0; i < effects.n; i++)
-                carry_out(n, event, &effects.list[i]);
+                carry_out(n, &effects.list[i]);
         if (raft_index_committed(n->raft) > n->index_applied)
                 apply_committed(n, raft_index_committed(n->raft));
 }
@@ -322,7 +321,7 @@ static void begin(struct node *n, const struct node_event *event)
                         free((void *)n->effects[i].watchers);
         }
         n->n_effects = 0;
-        n->n_results = 0;
+        node_request_clear_results(n);
         buffer_clear(&n->out);
         n->now = event->now;
         if (event->wall)
@@ -339,8 +338,13 @@ static void finish(struct node *n, struct node_effects *ret)
                         continue;
                 if (e->type == NODE_SEND)
                         e->bytes = n->out.bytes + n->offsets[i];
-                if (e->type == NODE_ANSWERED)
-                        e->result = &n->results[n->offsets[i]];
+                if (e->type == NODE_ANSWERED) {
+                        struct node_result *r = &n->results[n->offsets[i]];
+
+                        if (r->shown.event)
+                                r->shown.event = &r->event;
+                        e->result = &r->shown;
+                }
         }
         *ret = (struct node_effects){ .list = n->effects, .n = n->n_effects };
 }
@@ -411,11 +415,11 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->index_recovered = durable->snapshot_index + durable->n_entries;
         n->index_applied = durable->snapshot_index;
         n->store_index_seen = UINT64_MAX;
-        n->sequence_oldest = 1;
         n->services = must_alloc(config->n_services, sizeof(*n->services));
         for (size_t i = 0; i < config->n_services; i++)
                 n->services[i].config = config->services[i];
         n->requests = must_alloc(NODE_REQUESTS_MAX, sizeof(*n->requests));
+        n->waiting = must_alloc(NODE_REQUESTS_MAX, sizeof(*n->waiting));
         n->receipts = must_alloc(NODE_NOTES_MAX, sizeof(*n->receipts));
         n->entries = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->entries));
         n->raft = raft_new(&raft, durable, now);
@@ -435,6 +439,7 @@ void node_free(struct node *n)
         }
         for (size_t i = 0; i < NODE_REQUESTS_MAX; i++)
                 free(n->requests[i].bytes);
+        node_request_clear_results(n);
         node_service_done(n);
         node_expiry_done(n);
         raft_free(n->raft);
@@ -448,6 +453,7 @@ void node_free(struct node *n)
         free(n->offsets);
         free(n->results);
         free(n->requests);
+        free(n->waiting);
         free(n->receipts);
         free(n->services);
         free(n);

@@ -230,6 +230,7 @@ static void see(struct bench *b, node_id node, const struct node_effect *e)
                 s->bytes = must_copy(e->bytes, e->n);
         if (e->type != NODE_ANSWERED)
                 return;
+        b->n_answered++;
         if (e->text)
                 (void)snprintf(s->text, sizeof(s->text), "%s", e->text);
         if (e->result)
@@ -435,6 +436,7 @@ const struct store_lease *bench_lease(struct bench *b, node_id node)
 void bench_forget(struct bench *b)
 {
         b->n_seen = 0;
+        b->n_answered = 0;
 }
 
 static size_t n_kept(const struct bench *b)

@@ -57,6 +57,7 @@ struct bench {
         size_t n_queue;
         struct bench_seen *seen;
         size_t n_seen;
+        size_t n_answered; /* since bench_forget() */
         uint64_t request;
 };
 
