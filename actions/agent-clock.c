@@ -13,6 +13,8 @@
 /* How much earlier a longer wait is armed, as a fraction of it; a clock is slewed by a tenth. */
 #define TIMER_EARLY_PART 8
 
+#define NSEC_PER_MSEC INT64_C(1000000)
+
 enum {
         READ_TRIES = 5,
         READ_TIGHT_NSEC = 5000, /* between the readings of two clocks, when nothing interrupts */
@@ -26,7 +28,7 @@ struct agent_timer {
         void *userdata;
 };
 
-static uint64_t read_clock_nsec(clockid_t id)
+static int64_t read_clock_nsec(clockid_t id)
 {
         struct timespec ts;
         int r;
@@ -34,35 +36,38 @@ static uint64_t read_clock_nsec(clockid_t id)
         r = clock_gettime(id, &ts);
         assert(r == 0);
         (void)r;
-        return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+        return (int64_t)ts.tv_sec * 1000 * NSEC_PER_MSEC + ts.tv_nsec;
 }
 
 /*
- * How long the machine has slept: the difference of two clocks, which cannot be read at once. We may
- * be interrupted between the readings, and would take that for sleep; the tightest try counts.
+ * How long the machine has slept: the difference of two clocks, which cannot be read at once. The
+ * tightest try counts, with the later reading, so that an interruption does not make the clock run
+ * ahead. It changes only by a sleep, so that rounding takes away what jitter is left.
  */
-static uint64_t read_slept_nsec(void)
+static int64_t read_slept_nsec(void)
 {
-        uint64_t tightest = UINT64_MAX, slept = 0;
+        int64_t tightest = INT64_MAX, slept = 0;
 
         for (unsigned i = 0; i < READ_TRIES && tightest > READ_TIGHT_NSEC; i++) {
-                uint64_t before = read_clock_nsec(CLOCK_MONOTONIC);
-                uint64_t boottime = read_clock_nsec(CLOCK_BOOTTIME);
-                uint64_t width = read_clock_nsec(CLOCK_MONOTONIC) - before;
+                int64_t before = read_clock_nsec(CLOCK_MONOTONIC);
+                int64_t boottime = read_clock_nsec(CLOCK_BOOTTIME);
+                int64_t after = read_clock_nsec(CLOCK_MONOTONIC);
 
-                if (width >= tightest)
+                if (after - before >= tightest)
                         continue;
-                tightest = width;
-                slept = boottime - before - width / 2;
+                tightest = after - before;
+                slept = boottime - after;
         }
-        return slept; /* without sleep it may be a hair below zero, which the sum takes well */
+        slept += slept >= 0 ? NSEC_PER_MSEC / 2 : -NSEC_PER_MSEC / 2;
+        return slept / NSEC_PER_MSEC * NSEC_PER_MSEC;
 }
 
 struct instant agent_clock_now(void)
 {
-        uint64_t slept = read_slept_nsec();
+        /* RAW first: a sleep between the two is then counted, not lost. */
+        int64_t raw = read_clock_nsec(CLOCK_MONOTONIC_RAW);
 
-        return (struct instant){ (read_clock_nsec(CLOCK_MONOTONIC_RAW) + slept) / 1000 };
+        return (struct instant){ (uint64_t)(raw + read_slept_nsec()) / 1000 };
 }
 
 static void set_timer(struct agent_timer *t, usec_t wait)

@@ -16,6 +16,7 @@ enum {
         RISE_DEFAULT = 1,
         FALL_DEFAULT = 3,
         COUNT_MAX = 1000, /* of rise and fall */
+        VERSION_NEWEST = 17,
 };
 
 #define INTERVAL_DEFAULT USEC_PER_SEC
@@ -153,20 +154,29 @@ static int take_user(struct settings *s, char *why)
 
 static int take_rejoin(const json_t *config, struct settings *s, char *why)
 {
+        static const struct {
+                const char *word;
+                bool rewind, clone;
+        } ways[] = {
+                { "rewind,clone", true, true }, { "auto", true, true },
+                { "rewind", true, false },      { "clone", false, true },
+                { "manual", false, false },
+        };
         char rejoin[32] = "rewind,clone";
         int r;
 
         r = take_text(config, "rejoin", rejoin, sizeof(rejoin), why);
         if (r < 0)
                 return r;
-        s->may_rewind = strcmp(rejoin, "clone") != 0;
-        s->may_clone = strcmp(rejoin, "rewind") != 0;
-        if (strcmp(rejoin, "rewind") != 0 && strcmp(rejoin, "clone") != 0 &&
-            strcmp(rejoin, "rewind,clone") != 0 && strcmp(rejoin, "auto") != 0) {
-                snprintf(why, TEXT_SIZE, "rejoin must be rewind, clone or rewind,clone");
-                return -EINVAL;
+        for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+                if (strcmp(rejoin, ways[i].word) != 0)
+                        continue;
+                s->may_rewind = ways[i].rewind;
+                s->may_clone = ways[i].clone;
+                return 0;
         }
-        return 0;
+        snprintf(why, TEXT_SIZE, "rejoin must be rewind, clone, rewind,clone or manual");
+        return -EINVAL;
 }
 
 static int take_texts(const json_t *hello, const json_t *config, struct settings *s, char *why)
@@ -200,6 +210,29 @@ static int take_texts(const json_t *hello, const json_t *config, struct settings
         return r;
 }
 
+/* The version of what is there, else of the newest programs that are installed; 0 if unknown. */
+static uint64_t find_version(const struct settings *s)
+{
+        char path[PATH_SIZE + 32];
+        unsigned version = 0;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/PG_VERSION", s->data_dir);
+        f = fopen(path, "re");
+        if (f) {
+                if (fscanf(f, "%3u", &version) != 1)
+                        version = 0;
+                (void)fclose(f); /* read only */
+                return version;
+        }
+        for (version = VERSION_NEWEST; version_facts(version); version--) {
+                snprintf(path, sizeof(path), "/usr/lib/postgresql/%u/bin", version);
+                if (s->bin_dir[0] == '\0' ? access(path, X_OK) == 0 : strcmp(path, s->bin_dir) == 0)
+                        return version;
+        }
+        return 0;
+}
+
 static int take_numbers(const json_t *config, struct settings *s, char *why)
 {
         uint64_t version = 0, port = PORT_DEFAULT, rise = RISE_DEFAULT, fall = FALL_DEFAULT;
@@ -220,9 +253,11 @@ static int take_numbers(const json_t *config, struct settings *s, char *why)
         s->rise = (unsigned)rise;
         s->fall = (unsigned)fall;
         s->keep_diverged = !json_is_false(keep);
-        s->facts = version_facts((unsigned)version);
+        s->facts = version_facts((unsigned)(version > 0 ? version : find_version(s)));
         if (!s->facts) {
-                snprintf(why, TEXT_SIZE, "version must be a major version from 12 to 17");
+                snprintf(why, TEXT_SIZE,
+                         version > 0 ? "version must be a major version from 12 to 17"
+                                     : "version is not given, and nothing here tells it");
                 return -EINVAL;
         }
         return 0;

@@ -45,7 +45,7 @@ static enum progress rejoin_follow(struct agent *a, struct step *s)
 {
         enum progress progress;
 
-        if (a->watch.state != WATCH_ALIVE || (s->order.clone && !s->order.rewind))
+        if (a->watch.state != WATCH_ALIVE || s->order.copy)
                 return step_goto(s, rejoin_close);
         progress = step_work(a, s, work_follow);
         if (progress == STEP_NEXT) {

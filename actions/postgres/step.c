@@ -315,7 +315,7 @@ static const char *take_method(const struct agent *a, struct step *s, const json
                 return NULL;
         s->order.adopt = strcmp(method, "adopt") == 0;
         s->order.rewind = strcmp(method, "rewind") == 0;
-        s->order.clone = strcmp(method, "clone") == 0;
+        s->order.clone = s->order.copy = strcmp(method, "clone") == 0;
         if (s->order.adopt || s->order.rewind || s->order.clone || strcmp(method, "initdb") == 0)
                 return NULL;
         return "method is none that is known";

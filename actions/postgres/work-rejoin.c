@@ -171,8 +171,8 @@ static int recover(struct work *w)
         return work_run(w, "postgres", args, "", NULL);
 }
 
-/* Tells in @ret whether there was something to rewind. -EBADMSG: the directory is of no use now. */
-static int run_rewind(struct work *w, bool *ret)
+/* Tells in @ret whether there is something to rewind. -EBADMSG: the directory is of no use now. */
+static int run_rewind(struct work *w, bool dry_run, bool *ret)
 {
         const struct settings *s = w->settings;
         _cleanup_(freep)
@@ -182,8 +182,8 @@ static int run_rewind(struct work *w, bool *ret)
         char *output = NULL;
         _cleanup_(freep)
         char *source = NULL;
-        const char *args[] = { target, NULL, NULL, NULL };
-        size_t n = strlen(conninfo) + 32;
+        const char *args[] = { target, NULL, NULL, NULL, NULL };
+        size_t n = strlen(conninfo) + 32, n_args = 1;
         int r;
 
         source = malloc(n);
@@ -191,10 +191,12 @@ static int run_rewind(struct work *w, bool *ret)
                 return -ENOMEM;
         snprintf(source, n, "--source-server=%s", conninfo);
         snprintf(target, sizeof(target), "--target-pgdata=%s", s->data_dir);
-        args[1] = source;
+        args[n_args++] = source;
+        if (dry_run)
+                args[n_args++] = "--dry-run";
         if (s->config_file[0] != '\0' && s->facts->rewind_config_file) {
                 snprintf(config, sizeof(config), "--config-file=%s", s->config_file);
-                args[2] = config;
+                args[n_args++] = config;
         }
         r = work_run(w, "pg_rewind", args, NULL, &output);
         if (r == 0)
@@ -221,7 +223,7 @@ static int rewind_unmarked(struct work *w, bool *ret)
         if (r == 0 && !clean)
                 r = recover(w);
         if (r == 0)
-                r = run_rewind(w, ret);
+                r = run_rewind(w, false, ret);
         if (r == 0)
                 return work_mark_standby(w, w->settings->data_dir);
         (void)file_touch(signal); /* the first error is what matters */
@@ -331,8 +333,7 @@ static enum need decide(const struct work *w, const struct source *s)
         char mark[PATH_SIZE];
 
         work_state_path(w, WORK_REWIND_MARK, mark);
-        if (w->result.absent || w->order.clone_now || (w->order.clone && !w->order.rewind) ||
-            file_exists(mark))
+        if (w->result.absent || w->order.clone_now || w->order.copy || file_exists(mark))
                 return NEED_CLONE;
         if (!controldata_was_primary(&w->result.control))
                 return need_of_standby(w, s);
@@ -356,6 +357,18 @@ static int clone_if_allowed(struct work *w)
         return work_clone(w);
 }
 
+/* A server that was closed cleanly and had sent everything is no ancestor by numbers alone. */
+static bool rewind_is_needed(struct work *w, const struct source *s)
+{
+        bool needed = true;
+
+        if (!controldata_is_clean(&w->result.control) || source_wait_for_checkpoint(w, s) < 0 ||
+            run_rewind(w, true, &needed) < 0)
+                needed = true;
+        w->result.error[0] = '\0';
+        return needed;
+}
+
 int work_rejoin(struct work *w)
 {
         _cleanup_(source_done)
@@ -375,6 +388,8 @@ int work_rejoin(struct work *w)
         case NEED_REWIND:
                 break;
         }
+        if (!w->order.rewind && !w->order.force && !rewind_is_needed(w, &s))
+                return source_make_slot(w, &s);
         if (!w->order.rewind) {
                 (void)work_fail(w, "this server has diverged, and rejoin does not allow a rewind");
                 return clone_if_allowed(w);

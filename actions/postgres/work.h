@@ -22,8 +22,9 @@ struct work_order {
         struct member primary;
         uint32_t timeline; /* where this server is, if it runs */
         uint64_t lsn;
-        bool rewind; /* which ways of rejoining are allowed */
+        bool rewind; /* which ways of rejoining are allowed, if it does not do without */
         bool clone;
+        bool copy; /* a copy is asked for, needed or not */
         bool clone_now; /* a rewind did not help */
         bool force; /* as it is, the directory did not do: a rewind at least */
         bool adopt; /* bootstrap takes what is there */

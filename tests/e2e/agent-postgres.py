@@ -540,6 +540,31 @@ def two_primaries_of_one_timeline_are_told_apart(w):
     assert one.sql("SELECT id FROM t") == "2"
 
 
+def clone_as_the_only_way_is_taken_only_when_needed(w):
+    one, a1, two, a2 = w.pair()
+    a2.end()
+    a2 = two.start_agent(rejoin="clone")
+    a2.wait_status(state="running", streaming=True)
+    number = os.stat(two.data).st_ino
+    a2.run("rejoin", 1, primary=one.member())
+    w.caught_up(one, two)
+    a1.let_go()
+    a1.run("demote", 1, mode="fast")
+    a2.hold(2)
+    a2.run("promote", 2)
+    a1.run("rejoin", 2, primary=two.member())
+    w.caught_up(two, one)
+    a2.let_go()
+    a2.run("demote", 2, mode="fast")
+    a1.hold(3)
+    a1.run("promote", 3)
+    a2.run("rejoin", 3, primary=one.member())
+    assert os.stat(two.data).st_ino == number, "it was cloned without need"
+    a2.run("rejoin", 3, primary=one.member(), method="clone")
+    assert os.stat(two.data).st_ino != number
+    a2.wait_status(state="running", role="standby", streaming=True, upstream="db1")
+
+
 def half_rewound_directory_is_never_started(w):
     one, a1, two, a2 = w.pair()
     w.caught_up(one, two)
@@ -849,6 +874,7 @@ TESTS = [
     diverged_primary_is_rewound,
     diverged_standby_is_found_and_rewound,
     two_primaries_of_one_timeline_are_told_apart,
+    clone_as_the_only_way_is_taken_only_when_needed,
     half_rewound_directory_is_never_started,
     copy_replaces_what_cannot_be_rewound,
     frozen_standby_receives_nothing,

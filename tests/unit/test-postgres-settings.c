@@ -80,7 +80,7 @@ static void mistakes_are_named(void **state)
         } table[] = {
                 { "\"data_dir\":\"d\",\"version\":15", "[]", "data_dir" },
                 { "\"data_dir\":\"/d\",\"version\":11", "[]", "version" },
-                { "\"data_dir\":\"/d\"", "[]", "version" },
+                { "\"data_dir\":\"/nowhere\",\"bin_dir\":\"/nowhere\"", "[]", "version" },
                 { "\"version\":15", "[]", "data_dir" },
                 { "\"data_dir\":\"/d\",\"version\":15,\"port\":0", "[]", "port" },
                 { "\"data_dir\":\"/d\",\"version\":15,\"port\":\"x\"", "[]", "port" },
