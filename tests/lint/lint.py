@@ -50,7 +50,7 @@ __stack_chk_fail _GLOBAL_OFFSET_TABLE_
 """.split()
 
 CLOCKS = re.compile(r"\b(clock_gettime|gettimeofday|time)\(")
-CLOCK_FILES = ["daemon/clock.c", "actions/agent-clock.c"]
+CLOCK_FILES = ["daemon/clock.c", "actions/agent-clock.c", "daemon/failoverctl/clock.c"]
 JOURNAL = re.compile(r"\b(sd_journal_\w+|syslog)\s*\(")
 
 complaints = []
