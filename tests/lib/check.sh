@@ -12,14 +12,14 @@ build() { # build FOLDER VARIABLES...: all programs and tests, warnings are erro
 }
 
 # Builds that fail are said at once: nothing that follows would mean anything.
+mkdir -p build/check
 for kind in "build" "build/clang CC=clang" "build/sanitized SAN=1"; do
         # shellcheck disable=SC2086 # a folder and variables
-        build $kind >build.log 2>&1 || {
-                cat build.log
+        build $kind >build/check/build.log 2>&1 || {
+                cat build/check/build.log
                 echo "0 passed, 1 failed"
                 exit 1
         }
-        mkdir -p build/check && mv build.log "build/check/build-$(echo "$kind" | tr -c 'a-z\n' -).log"
 done
 
 jobs_file=$(mktemp)
