@@ -86,16 +86,34 @@ static char *const *unconst(const char *const *list)
         return (char *const *)(uintptr_t)list;
 }
 
+static void on_orphaned(int signal)
+{
+        (void)signal;
+        (void)kill(0, SIGKILL); /* our group, ourselves with it */
+}
+
+/*
+ * Whatever a child has started must not go on behind the back of our successor. A program can only
+ * be killed itself; a function of ours takes its whole group along.
+ */
+static void die_with(pid_t parent, bool is_function)
+{
+        const struct sigaction action = { .sa_handler = on_orphaned };
+
+        if (is_function && sigaction(SIGTERM, &action, NULL) < 0)
+                _exit(EXIT_CANNOT_EXECUTE);
+        if (prctl(PR_SET_PDEATHSIG, is_function ? SIGTERM : SIGKILL) < 0 || getppid() != parent)
+                _exit(EXIT_CANNOT_EXECUTE);
+}
+
 static _Noreturn void run_child(const struct process_options *o, int fd_output, pid_t parent)
 {
         const char *const *environment = o->environment ? o->environment : process_environment;
 
         (void)setpgid(0, 0); /* the parent does it, too; one of the two is first */
-        if (!o->outlives_us) {
-                if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
-                        _exit(EXIT_CANNOT_EXECUTE);
-        }
         process_clean_child(fd_output);
+        if (!o->outlives_us)
+                die_with(parent, o->function != NULL);
         if (chdir("/") < 0)
                 _exit(EXIT_CANNOT_EXECUTE);
         if (o->function)

@@ -35,7 +35,11 @@ struct process_options {
         const char *const *environment; /* of a program, NULL at the end; NULL: a minimal one */
         usec_t timeout; /* then the group is killed; USEC_INFINITY for none */
         usec_t grace; /* between SIGTERM and SIGKILL at the timeout; 0 for SIGKILL at once */
-        bool outlives_us; /* else it dies when the thread that started it does */
+        /*
+         * Else it dies when the thread that started it does: a program by itself, a function with
+         * everything that it has started.
+         */
+        bool outlives_us;
         /* If given, it gets each line of output instead of the result. */
         void (*on_line)(const char *line, void *userdata);
         /* Called once, at the end; @p is gone afterwards. NULL if nobody cares. */

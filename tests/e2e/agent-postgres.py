@@ -626,14 +626,18 @@ def stopped_postmaster_is_hung_and_can_be_killed(w):
     agent.wait_status(state="crashed", writable=False)
 
 
-def stopped_postmaster_recovers_if_left_alone(w):
+def stopped_database_recovers_if_left_alone(w):
     node, agent, _ = w.primary()
     pid = node.postmaster()
-    os.kill(pid, signal.SIGSTOP)
-    agent.wait_status(state="hung", healthy=False)
-    os.kill(pid, signal.SIGCONT)
-    agent.wait_status(state="running", healthy=True)
-    assert node.postmaster() == pid
+    for victims in ([pid], node.processes()):
+        for victim in victims:
+            os.kill(victim, signal.SIGSTOP)
+        agent.wait_status(state="hung", healthy=False, writable=True)
+        since = clock()
+        for victim in victims:
+            os.kill(victim, signal.SIGCONT)
+        agent.wait_status(since=since, state="running", healthy=True)
+        assert node.postmaster() == pid
 
 
 def restarted_agent_adopts_the_database(w):
@@ -649,6 +653,30 @@ def restarted_agent_adopts_the_database(w):
     os.kill(pid, signal.SIGKILL)
     status = agent.wait_status(state="crashed")
     assert status["received"] - began < 2000000
+
+
+def killed_agent_takes_its_programs_along(w):
+    one, a1, _ = w.primary()
+    a1.run("slots", 1)
+    two = w.nodes[1]
+    a2 = two.start_agent()
+    a2.begin("clone", 1, primary=one.member())
+    wait_for("the copy", lambda: glob.glob(two.data + ".new-*/base"), 20)
+    a2.kill()
+    # No pg_basebackup goes on writing behind the next agent's back.
+    wait_for("the end of the copying", lambda: one.sql(
+        "SELECT count(*) FROM pg_stat_replication WHERE application_name = 'db-2'") == "0", 10)
+    a2 = two.start_agent()
+    a2.run("clone", 1, primary=one.member())
+    a2.wait_status(state="running", role="standby", streaming=True)
+    assert not glob.glob(two.data + ".new-*")
+    # Killed while it starts the server: whatever has become of it is found and finished.
+    a2.run("demote", 1, mode="fast")
+    a2.begin("start", 1)
+    a2.kill()
+    a2 = two.start_agent()
+    a2.run("rejoin", 1, primary=one.member())
+    a2.wait_status(state="running", role="standby", streaming=True)
 
 
 def crash_without_an_agent_leaves_nothing_alive(w):
@@ -879,8 +907,9 @@ TESTS = [
     copy_replaces_what_cannot_be_rewound,
     frozen_standby_receives_nothing,
     stopped_postmaster_is_hung_and_can_be_killed,
-    stopped_postmaster_recovers_if_left_alone,
+    stopped_database_recovers_if_left_alone,
     restarted_agent_adopts_the_database,
+    killed_agent_takes_its_programs_along,
     crash_without_an_agent_leaves_nothing_alive,
     second_agent_takes_over_from_a_stopped_one,
     second_agent_without_a_hold_takes_over_as_well,
