@@ -339,7 +339,9 @@ service "%s" {
     def start(self):
         for node in self.nodes.values():
             node.start()
-        wait_for("a leader", lambda: "leader" in self.db1.ctl("status", check=False), 20)
+        for node in self.nodes.values():
+            wait_for("%s to have caught up" % node.name,
+                     lambda: "has caught up with the cluster" in node.log(), 20)
 
     def databases(self):
         return [self.db1, self.db2]
