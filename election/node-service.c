@@ -24,17 +24,17 @@ static void path_of(char ret[PATH_SIZE], const char *directory, const struct nod
         (void)snprintf(ret, PATH_SIZE, "%s%s", directory, s->config.name);
 }
 
-/* The value of a system key of this service, or NULL. */
-static const char *system_value(const struct node *n, const char *directory,
-                                const struct node_service *s)
+/* A system key of this service; its value is NULL if it is not there. */
+static struct store_view system_key(const struct node *n, const char *directory,
+                                    const struct node_service *s)
 {
         const struct store_node *node;
         char path[PATH_SIZE];
 
         path_of(path, directory, s);
         if (store_get(n->store, path, &node) != STORE_OK)
-                return NULL;
-        return store_node_view(node).value;
+                return (struct store_view){ 0 };
+        return store_node_view(node);
 }
 
 /* Writes a system key; nobody waits for the answer. */
@@ -52,16 +52,18 @@ static void write_system(struct node *n, const char *path, enum store_key_action
 }
 
 /* An order as a key holds it: "switchover EPOCH TARGET". */
-static struct failover_order parse_order(const char *value)
+static struct failover_order parse_order(const struct store_view *key)
 {
         struct failover_order order = { 0 };
         char type[16];
         unsigned target;
 
-        if (!value || sscanf(value, "%15s %" SCNu64 " %u", type, &order.epoch, &target) != 3 ||
+        if (!key->value ||
+            sscanf(key->value, "%15s %" SCNu64 " %u", type, &order.epoch, &target) != 3 ||
             target > MEMBERS_MAX)
                 return order;
         order.target = (node_id)target;
+        order.id = key->modified;
         if (strcmp(type, "switchover") == 0)
                 order.type = FAILOVER_ORDER_SWITCHOVER;
         else if (strcmp(type, "failover") == 0)
@@ -76,9 +78,10 @@ static void read_orders(struct node *n)
         n->store_index_seen = store_index(n->store);
         for (size_t i = 0; i < n->config.n_services; i++) {
                 struct node_service *s = &n->services[i];
+                struct store_view order = system_key(n, ORDER_DIRECTORY, s);
 
-                s->view.order = parse_order(system_value(n, ORDER_DIRECTORY, s));
-                s->view.paused = system_value(n, PAUSED_DIRECTORY, s) != NULL;
+                s->view.order = parse_order(&order);
+                s->view.paused = system_key(n, PAUSED_DIRECTORY, s).value != NULL;
                 s->looked_at = false;
         }
 }
@@ -539,20 +542,40 @@ static void local_order(struct node *n, const struct node_event *event)
                                                      .bootstrap = event->bootstrap });
 }
 
+static bool takes_part(const struct failover_config *c, node_id node)
+{
+        for (unsigned i = 0; i < c->n_members; i++) {
+                if (c->members[i] == node)
+                        return true;
+        }
+        return false;
+}
+
+/* NULL if the order may be written down, or why not. */
+static const char *move_objection(const struct node *n, const struct node_event *event)
+{
+        const struct node_service *s = &n->services[event->service];
+
+        if (event->target != NODE_NOBODY && !takes_part(&s->config.failover, event->target))
+                return "no member of this service has that name";
+        if (!n->current)
+                return "this node has not caught up with the cluster yet";
+        if (s->view.epoch == 0)
+                return "the service never had a master: bootstrap it first";
+        if (event->order == NODE_ORDER_SWITCHOVER && s->view.lease == FAILOVER_LEASE_FREE)
+                return "the service has no master to switch from; see why-not and failover";
+        return NULL;
+}
+
 static void ordered_move(struct node *n, const struct node_event *event)
 {
-        const struct failover_view *v = &n->services[event->service].view;
         bool forced = event->order == NODE_ORDER_FAILOVER;
+        const char *objection;
 
         refresh_view(n, event->service);
-        if (v->epoch == 0) {
-                node_answer(n, event->request, NODE_REFUSED, NULL,
-                            "the service never had a master: bootstrap it first");
-                return;
-        }
-        if (!forced && v->lease == FAILOVER_LEASE_FREE) {
-                node_answer(n, event->request, NODE_REFUSED, NULL,
-                            "the service has no master to switch from; see why-not and failover");
+        objection = move_objection(n, event);
+        if (objection) {
+                node_answer(n, event->request, NODE_REFUSED, NULL, objection);
                 return;
         }
         store_order(n, event, forced ? "failover" : "switchover");
@@ -599,15 +622,6 @@ struct instant node_service_deadline(const struct node *n)
         return deadline;
 }
 
-static bool takes_part(const struct failover_config *c, node_id self)
-{
-        for (unsigned i = 0; i < c->n_members; i++) {
-                if (c->members[i] == self)
-                        return true;
-        }
-        return false;
-}
-
 void node_service_start(struct node *n)
 {
         for (size_t i = 0; i < n->config.n_services; i++) {
@@ -615,6 +629,8 @@ void node_service_start(struct node *n)
                 struct failover_config *c = &s->config.failover;
 
                 c->self = n->config.self;
+                /* Below 2^53, which is as far as all readers of JSON can count. */
+                c->steps_before = (n->config.incarnation & UINT32_MAX) << 21;
                 for (node_id id = 0; id <= MEMBERS_MAX; id++)
                         c->names[id] = n->config.names[id][0] ? n->config.names[id] : NULL;
                 s->report_at = n->now;

@@ -101,8 +101,8 @@ static bool master_serves(const struct failover *f, const struct failover_view *
 {
         const struct failover_report *r = &v->reports[v->holder];
 
-        return rank_is_fresh(&f->config, v, v->holder) && r->state == FAILOVER_MASTER && r->writable &&
-               r->epoch == v->epoch;
+        return rank_is_fresh(&f->config, v, v->holder) && r->state == FAILOVER_MASTER &&
+               r->writable && r->epoch == v->epoch;
 }
 
 /* The master has closed for a hand-over and waits to hear that we have everything. */

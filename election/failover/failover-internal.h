@@ -57,7 +57,7 @@ struct failover {
         uint64_t next_id;
         node_id target; /* of the switchover */
         uint64_t closed_lsn; /* where the clean stop of a switchover ended */
-        uint64_t order_epoch; /* of the order that was answered last */
+        uint64_t order_answered; /* id of the order that was answered last */
         bool release_reserved;
         struct instant began; /* of the role change that is under way */
         char why[FAILOVER_REASON_SIZE]; /* it is in its state */

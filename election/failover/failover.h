@@ -127,6 +127,7 @@ struct failover_order {
         enum failover_order_type type;
         uint64_t epoch; /* of the mastership that shall end */
         node_id target;
+        uint64_t id; /* tells it from an order of the same words before */
 };
 
 /* The world at one moment. */
@@ -143,7 +144,6 @@ struct failover_view {
         struct failover_position recorded;
         struct instant valid_until; /* OURS: act only before */
         struct instant demote_at; /* OURS: closing begins here at the latest */
-        bool hands_alive; /* the executor answers */
         bool paused;
         struct failover_order order;
         struct failover_report reports[MEMBERS_MAX + 1]; /* by node; own one included */
@@ -162,7 +162,6 @@ struct failover_event {
         enum failover_event_type type;
         uint64_t id;
         bool ok;
-        bool unproved; /* a failed step that may have left something serving */
         const char *text; /* error of a failed step */
         struct failover_position position; /* what a step reported */
         enum failover_bootstrap bootstrap;
@@ -202,6 +201,7 @@ struct failover_effects {
 
 struct failover_config {
         node_id self;
+        uint64_t steps_before; /* ids of steps count from here: no two processes share one */
         node_id members[MEMBERS_MAX]; /* who can be master of this service */
         unsigned n_members;
         const char *names[MEMBERS_MAX + 1]; /* by node; borrowed for as long as the service lives */

@@ -64,6 +64,30 @@ static void promote(struct failover *f, const struct failover_view *v)
         plan_promotion(f, v);
 }
 
+/* Each order is answered once, though it stays in sight until its end is committed. */
+static struct failover_effect *end_order(struct failover *f, const struct failover_view *v)
+{
+        f->order_answered = v->order.id;
+        return failover_add(f, FAILOVER_END_ORDER);
+}
+
+/* The order for the mastership before this one; others may have been faster than its target. */
+static void end_earlier_order(struct failover *f, const struct failover_view *v)
+{
+        const struct failover_order *order = &v->order;
+        struct failover_effect *e;
+
+        if (order->type == FAILOVER_ORDER_NONE || order->epoch >= v->epoch)
+                return;
+        e = end_order(f, v);
+        e->ok = order->target == NODE_NOBODY || order->target == f->config.self;
+        if (e->ok)
+                failover_text(e, "done");
+        else
+                failover_text(e, "overtaken: %s is the master now",
+                              failover_member(&f->config, f->config.self));
+}
+
 static void rule(struct failover *f, const struct failover_view *v)
 {
         struct failover_effect *e = failover_add(f, FAILOVER_HISTORY);
@@ -72,11 +96,7 @@ static void rule(struct failover *f, const struct failover_view *v)
         e->ok = true;
         failover_text(e, "%s", f->cause[0] ? f->cause : f->why);
         f->cause[0] = '\0';
-        if (v->order.type != FAILOVER_ORDER_NONE && v->order.epoch < v->epoch) {
-                e = failover_add(f, FAILOVER_END_ORDER);
-                e->ok = true;
-                failover_text(e, "done");
-        }
+        end_earlier_order(f, v);
         f->began = INSTANT_NEVER;
 }
 
@@ -106,11 +126,7 @@ static void restart(struct failover *f, const struct failover_view *v)
 
 static void undo_handover(struct failover *f, const struct failover_view *v)
 {
-        struct failover_effect *e = failover_add(f, FAILOVER_END_ORDER);
-
-        e->ok = false;
-        (void)snprintf(e->text, sizeof(e->text),
-                       "undone: the target did not get everything in time");
+        failover_text(end_order(f, v), "undone: the target did not get everything in time");
         restart(f, v);
 }
 
@@ -121,7 +137,7 @@ static void demote(struct failover *f, const struct failover_view *v)
 
         f->release_reserved = false;
         if (f->state == FAILOVER_SWITCHING)
-                failover_text(failover_add(f, FAILOVER_END_ORDER), "failed: %s", f->why);
+                failover_text(end_order(f, v), "failed: %s", f->why);
         plan_demotion(f, v, in_a_hurry ? FAILOVER_MODE_IMMEDIATE : FAILOVER_MODE_FAST);
         set_deadline(f, v, FAILOVER_STEP_LIMIT);
 }
@@ -407,15 +423,13 @@ static bool look_at_database(struct failover *f, const struct failover_view *v)
         return happen(f, v, MASTER_DATABASE_LOST, trouble);
 }
 
-/* Each order is answered once. */
 __attribute__((format(printf, 3, 4))) static bool refuse_order(struct failover *f,
                                                                const struct failover_view *v,
                                                                const char *format, ...)
 {
-        struct failover_effect *e = failover_add(f, FAILOVER_END_ORDER);
+        struct failover_effect *e = end_order(f, v);
         va_list ap;
 
-        f->order_epoch = v->epoch;
         va_start(ap, format);
         (void)vsnprintf(e->text, sizeof(e->text), format, ap);
         va_end(ap);
@@ -462,7 +476,7 @@ static bool look_at_order(struct failover *f, const struct failover_view *v)
         node_id target = v->order.target;
 
         if (f->state != FAILOVER_MASTER || v->order.type == FAILOVER_ORDER_NONE ||
-            v->order.epoch != v->epoch || f->order_epoch == v->epoch)
+            v->order.epoch != v->epoch || f->order_answered == v->order.id)
                 return false;
         if (target == NODE_NOBODY && !rank_finds_other(f, v, &target))
                 return refuse_order(f, v, "refused: no other node is fit");
@@ -480,8 +494,9 @@ static bool look_at_target(struct failover *f, const struct failover_view *v)
                 return false;
         if (!rank_is_fresh(&f->config, v, f->target))
                 return happen(f, v, MASTER_TIMED_OUT, "it fell silent");
+        /* Without knowing where the stop ended, nobody can say that the target has everything. */
         if (f->config.has_database && v->order.type != FAILOVER_ORDER_FAILOVER &&
-            r->position.lsn < f->closed_lsn)
+            (f->closed_lsn == 0 || r->position.lsn < f->closed_lsn))
                 return false;
         return happen(f, v, MASTER_TARGET_READY, "");
 }
@@ -533,8 +548,7 @@ static void step_ended(struct failover *f, const struct failover_event *event,
         /* Without the checkpoint before it, the stop of a hand-over is only slower. */
         if (!ok && f->plan.steps[f->plan.current] != FAILOVER_STEP_CHECKPOINT) {
                 f->plan_step = 0;
-                (void)happen(f, v, event->unproved ? MASTER_UNPROVED : MASTER_STEPS_FAILED,
-                             event->text ? event->text : "");
+                (void)happen(f, v, MASTER_STEPS_FAILED, event->text ? event->text : "");
                 return;
         }
         if (f->state == FAILOVER_SWITCHING && event->position.lsn > f->closed_lsn)
@@ -576,6 +590,8 @@ struct failover *failover_new(const struct failover_config *config, struct insta
         f->since = now;
         f->deadline = INSTANT_FOREVER;
         f->wake = now;
+        f->next_id = config->steps_before;
+        f->order_answered = UINT64_MAX; /* none */
         f->waited_round = UINT64_MAX; /* a lease that was never granted is free in round 0 */
         return f;
 }

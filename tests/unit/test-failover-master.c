@@ -158,7 +158,6 @@ static void setup(struct world *w)
         *w = (struct world){ 0 };
         w->view.now = (struct instant){ USEC_PER_SEC };
         w->view.epoch = 10;
-        w->view.hands_alive = true;
         w->view.has_recorded = true;
         w->view.recorded = (struct failover_position){ .system_id = 7, .timeline = 1, .lsn = 5000 };
         w->f = failover_new(&c, w->view.now);
@@ -294,7 +293,7 @@ static void operator_may_take_what_would_lose_too_much(void **state)
         w.view.reports[1] = standby(2, 3000);
         w.view.lease = FAILOVER_LEASE_FREE;
         w.view.freed = 15;
-        w.view.order = (struct failover_order){ FAILOVER_ORDER_FAILOVER, 10, 1 };
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_FAILOVER, 10, 1, 100 };
         look(&w);
         assert_int_equal(failover_state(w.f), FAILOVER_CAMPAIGNING);
         failover_free(w.f);
@@ -397,7 +396,7 @@ static void switchover_gives_the_lease_only_when_the_target_has_everything(void 
 
         (void)state;
         make_master(&w);
-        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2 };
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
         look(&w);
         assert_int_equal(failover_state(w.f), FAILOVER_SWITCHING);
         end_step(&w, FAILOVER_STEP_CHECKPOINT, true, 0);
@@ -417,7 +416,7 @@ static void switchover_is_undone_when_the_target_stays_behind(void **state)
 
         (void)state;
         make_master(&w);
-        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2 };
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
         look(&w);
         end_step(&w, FAILOVER_STEP_CHECKPOINT, true, 0);
         end_step(&w, FAILOVER_STEP_ADDRESS_REMOVE, true, 0);
@@ -439,13 +438,111 @@ static void switchover_to_a_node_that_does_not_stream_is_refused_once(void **sta
         (void)state;
         make_master(&w);
         w.view.reports[2].streaming = false;
-        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2 };
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
         look(&w);
         assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
         assert_string_equal(find(&w, FAILOVER_END_ORDER)->text,
                             "refused: db2 does not stream from the master");
         look(&w);
         assert_null(find(&w, FAILOVER_END_ORDER));
+        failover_free(w.f);
+}
+
+static void second_order_in_the_same_mastership_is_answered_too(void **state)
+{
+        struct world w;
+
+        (void)state;
+        make_master(&w);
+        w.view.reports[2].streaming = false;
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
+        look(&w);
+        assert_non_null(find(&w, FAILOVER_END_ORDER));
+        look(&w);
+        assert_null(find(&w, FAILOVER_END_ORDER));
+        w.view.reports[2].streaming = true;
+        w.view.order.id = 101;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_SWITCHING);
+        failover_free(w.f);
+}
+
+/* The end of an order is in sight only when it is committed: until then the order still stands there. */
+static void undone_switchover_is_not_begun_again(void **state)
+{
+        struct world w;
+
+        (void)state;
+        make_master(&w);
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
+        look(&w);
+        w.view.now.usec += 11 * USEC_PER_SEC;
+        w.view.demote_at.usec += 11 * USEC_PER_SEC;
+        w.view.reports[2].heard = w.view.now;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_RESTARTING);
+        end_step(&w, FAILOVER_STEP_RESTART, true, 0);
+        end_step(&w, FAILOVER_STEP_ADDRESS_ADD, true, 0);
+        assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
+        failover_free(w.f);
+}
+
+static void order_is_done_only_if_its_target_became_master(void **state)
+{
+        const node_id targets[] = { NODE_NOBODY, 1, 2 };
+
+        (void)state;
+        for (size_t i = 0; i < 3; i++) {
+                struct world w;
+
+                setup(&w);
+                w.view.reports[1] = standby(2, 5000);
+                w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 10, targets[i],
+                                                        100 };
+                have_lease(&w);
+                look(&w);
+                end_step(&w, FAILOVER_STEP_PROMOTE, true, 0);
+                w.view.reports[1] = primary(20, 5000);
+                end_step(&w, FAILOVER_STEP_ADDRESS_ADD, true, 0);
+                assert_int_equal(find(&w, FAILOVER_END_ORDER)->ok, targets[i] != 2);
+                failover_free(w.f);
+        }
+}
+
+static void switchover_waits_for_the_end_that_nobody_told(void **state)
+{
+        struct world w;
+
+        (void)state;
+        make_master(&w);
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
+        look(&w);
+        end_step(&w, FAILOVER_STEP_CHECKPOINT, true, 0);
+        end_step(&w, FAILOVER_STEP_ADDRESS_REMOVE, true, 0);
+        end_step(&w, FAILOVER_STEP_DEMOTE, true, 0);
+        assert_int_equal(failover_state(w.f), FAILOVER_SWITCHING);
+        failover_free(w.f);
+}
+
+static void second_best_waits_its_turn_for_the_first_grant(void **state)
+{
+        struct failover_config c = config();
+        struct world w = { .view.now = { USEC_PER_SEC } };
+
+        (void)state;
+        c.self = 2;
+        c.has_database = false;
+        w.f = failover_new(&c, w.view.now);
+        w.view.lease = FAILOVER_LEASE_FREE;
+        w.view.reports[1] = (struct failover_report){ .known = true, .heard = w.view.now };
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_CANDIDATE);
+        w.view.now = failover_deadline(w.f);
+        assert_true(w.view.now.usec > USEC_PER_SEC);
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_CAMPAIGNING);
         failover_free(w.f);
 }
 
@@ -518,6 +615,11 @@ int main(void)
                 cmocka_unit_test(switchover_gives_the_lease_only_when_the_target_has_everything),
                 cmocka_unit_test(switchover_is_undone_when_the_target_stays_behind),
                 cmocka_unit_test(switchover_to_a_node_that_does_not_stream_is_refused_once),
+                cmocka_unit_test(second_order_in_the_same_mastership_is_answered_too),
+                cmocka_unit_test(undone_switchover_is_not_begun_again),
+                cmocka_unit_test(order_is_done_only_if_its_target_became_master),
+                cmocka_unit_test(switchover_waits_for_the_end_that_nobody_told),
+                cmocka_unit_test(second_best_waits_its_turn_for_the_first_grant),
                 cmocka_unit_test(intruding_primary_is_closed),
                 cmocka_unit_test(standby_of_the_wrong_node_is_made_to_follow_the_master),
                 cmocka_unit_test(what_cannot_be_closed_is_tried_again_by_force),
