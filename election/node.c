@@ -415,6 +415,8 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->index_recovered = durable->snapshot_index + durable->n_entries;
         n->index_applied = durable->snapshot_index;
         n->store_index_seen = UINT64_MAX;
+        /* A late answer to the process before this one must fit none of our requests. */
+        n->sequence = n->inquiry.number = (config->incarnation & UINT32_MAX) << 20;
         n->services = must_alloc(config->n_services, sizeof(*n->services));
         for (size_t i = 0; i < config->n_services; i++)
                 n->services[i].config = config->services[i];
