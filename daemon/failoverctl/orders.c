@@ -8,6 +8,7 @@
 #define MOVE_TIMEOUT (90 * USEC_PER_SEC) /* longer than the order itself lives */
 #define SETUP_TIMEOUT (24 * 3600 * USEC_PER_SEC)
 #define POLL_INTERVAL (50 * USEC_PER_MSEC)
+#define RESULT_GRACE (2 * USEC_PER_SEC)
 
 /* An order that is being carried out, as this program follows it. */
 struct waiting {
@@ -132,8 +133,8 @@ static void show_progress(struct waiting *w, const json_t *service)
                                ctl_string(node, "node"),
                                ctl_bool(node, "known") ? ctl_string(node, "state") : "unknown");
         }
-        if (strcmp(states, w->seen) == 0)
-                return;
+        if (!states[0] || strcmp(states, w->seen) == 0)
+                return; /* nothing new, or nobody answered */
         memcpy(w->seen, states, sizeof(states));
         if (!w->c->options.json)
                 printf("%8.3f s  %s\n", (double)elapsed(w) / USEC_PER_SEC, states);
@@ -235,18 +236,38 @@ static bool look_for_result(struct waiting *w, enum ctl_exit *ret)
         return ended;
 }
 
+/* Shows how it goes on; returns whether the order is no longer there. */
+static bool look_at_progress(struct waiting *w)
+{
+        const json_t *service;
+        struct ctl_answer a;
+        bool gone;
+
+        get_status(w, &a);
+        service = service_of(a.body, w->service);
+        show_progress(w, service);
+        gone = service && !ctl_has(service, "order");
+        ctl_answer_done(&a);
+        return gone;
+}
+
 static enum ctl_exit follow_move(struct waiting *w)
 {
         enum ctl_exit exit_status;
+        usec_t gone_since = 0;
 
         while (!is_late(w)) {
-                struct ctl_answer a;
+                bool gone = look_at_progress(w);
 
-                get_status(w, &a);
-                show_progress(w, service_of(a.body, w->service));
-                ctl_answer_done(&a);
                 if (look_for_result(w, &exit_status))
                         return exit_status;
+                /* The result is written behind the end of the order: it may still be on its way. */
+                if (!gone)
+                        gone_since = 0;
+                else if (gone_since == 0)
+                        gone_since = ctl_now();
+                else if (ctl_now() - gone_since > RESULT_GRACE)
+                        return print_end(w, CTL_TIMED_OUT, "nobody carried it out: see status");
                 ctl_pause(POLL_INTERVAL);
         }
         return end_late(w);
