@@ -12,6 +12,8 @@
 void node_receipt_add(struct node *n, uint64_t index, uint64_t term)
 {
         n->receipts[index % NODE_NOTES_MAX] = (struct node_receipt){ index, term, n->now };
+        if (index <= n->index_recovered)
+                n->index_recovered = index - 1; /* what was there at the start is replaced */
 }
 
 /* Rule L6: what was received before the start, or forgotten, counts as received late, never early. */
@@ -74,7 +76,18 @@ bool node_expiry_attests(const struct node *n, const struct store_expiry *e)
         return store_attests(n->store, e, n->now);
 }
 
-static bool attests_entry(const struct node *n, const struct raft_entry *entry)
+/* Whether @m brings the entry at @index: then we have it since this moment, whatever stood there. */
+static bool is_brought_by(const struct node *n, const struct raft_message *m, uint64_t index)
+{
+        const struct raft_entry *ours = raft_entry_at(n->raft, index);
+
+        if (index <= m->log_index || index - m->log_index > m->n_entries)
+                return false;
+        return !ours || ours->term != m->entries[index - m->log_index - 1].term;
+}
+
+static bool attests_entry(const struct node *n, const struct raft_message *m,
+                          const struct raft_entry *entry)
 {
         struct store_command c;
         bool agreed = true;
@@ -84,7 +97,8 @@ static bool attests_entry(const struct node *n, const struct raft_entry *entry)
             store_command_decode(entry->bytes, entry->n, &c) < 0)
                 return true; /* what is no command does nothing when it is applied */
         for (size_t i = 0; agreed && i < c.n; i++)
-                agreed = node_expiry_attests(n, &c.expiries[i]);
+                agreed = !is_brought_by(n, m, c.expiries[i].renewed) &&
+                         node_expiry_attests(n, &c.expiries[i]);
         store_command_done(&c);
         return agreed;
 }
@@ -98,7 +112,7 @@ size_t node_expiry_filter(struct node *n, const struct raft_message *m)
 
                 if (entry->index <= m->commit || (ours && ours->term == entry->term))
                         continue;
-                if (!attests_entry(n, entry)) {
+                if (!attests_entry(n, m, entry)) {
                         node_note(n, NODE_NOTE_EXPIRY_REFUSED)->member = m->from;
                         return i;
                 }
@@ -220,7 +234,9 @@ void node_expiry_asked(struct node *n, node_id from, struct reader *r)
                 e.name = name;
                 e.epoch = reader_get_u64(r);
                 e.renewed = reader_get_u64(r);
-                if (r->failed || e.kind > STORE_LEASE_KEY)
+                if (e.kind > STORE_LEASE_KEY)
+                        r->failed = true;
+                if (r->failed)
                         return;
                 if (node_expiry_attests(n, &e)) {
                         agreed |= (uint64_t)1 << i;

@@ -10,6 +10,7 @@ enum {
         NODE_ATTEST_MAX = 64, /* leases in one question about expiry */
         NODE_HISTORY_TTL_SEC = 30 * 24 * 3600,
         NODE_ORDER_TTL_SEC = 60,
+        NODE_ROUNDS_MAX = 16, /* of proposals within one step */
         NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
         NODE_RESULT_TEXTS_MAX = 5, /* cause, and path and value before and after */
         NODE_SEQUENCE_BITS = 56, /* of the number of a read at the leader; who asked stands above */
@@ -149,6 +150,8 @@ bool node_is_leader(const struct node *n);
 void node_propose(struct node *n, const struct store_command *c);
 void node_propose_bytes(struct node *n, const uint8_t *bytes, size_t size, node_id origin,
                         uint64_t sequence);
+/* Tells the member that made it that a proposal did not get into the log. */
+void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence);
 void node_feed_raft(struct node *n, const struct raft_event *event);
 const char *node_name(const struct node *n, node_id id);
 size_t node_service_find(const struct node *n, const char *name); /* n_services: none */

@@ -115,12 +115,20 @@ static void note_lease(struct node *n, enum node_note_type type, size_t service,
         note->member = member;
 }
 
+/* What is applied after a start, before this node is current, is history: nobody wants to hear it. */
+static void note_news(struct node *n, enum node_note_type type, size_t service, uint64_t epoch,
+                      node_id member)
+{
+        if (n->current)
+                note_lease(n, type, service, epoch, member);
+}
+
 static void granted(struct node *n, size_t service, const struct store_result *r)
 {
         struct node_holder *h = &n->services[service].holder;
         const struct node_stamp *stamped;
 
-        note_lease(n, NODE_NOTE_LEASE_GRANTED, service, r->epoch, r->origin.node);
+        note_news(n, NODE_NOTE_LEASE_GRANTED, service, r->epoch, r->origin.node);
         if (r->origin.node != n->config.self || r->origin.incarnation != n->config.incarnation)
                 return;
         stamped = stamp_of(h, r->origin.sequence);
@@ -136,6 +144,18 @@ static void granted(struct node *n, size_t service, const struct store_result *r
         h->renew_at = n->now;
         if (!h->over)
                 extend(n, service, stamped->at);
+}
+
+/* Notes once that a lease ended by the clock, and forgets it. */
+static void look_at_end(struct node *n, size_t service)
+{
+        struct node_holder *h = &n->services[service].holder;
+
+        if (h->epoch == 0 || h->over || !instant_reached(h->valid_until, n->now))
+                return;
+        h->over = true;
+        n->services[service].looked_at = false;
+        note_lease(n, NODE_NOTE_LEASE_RAN_OUT, service, h->epoch, n->config.self);
 }
 
 /*
@@ -169,17 +189,18 @@ static void renewed(struct node *n, const struct store_result *r, const struct s
                 return;
         h = &n->services[service].holder;
         stamped = stamp_of(h, o->sequence);
-        if (o->epoch != h->epoch || h->over || !stamped)
+        if (o->epoch != h->epoch)
+                return;
+        look_at_end(n, service); /* rule L12: validity is contiguous */
+        if (h->over)
                 return;
         n->services[service].looked_at = false;
         if (!o->accepted) {
                 refused(n, service);
                 return;
         }
-        if (instant_reached(h->valid_until, n->now)) {
-                h->over = true; /* rule L12: validity is contiguous */
+        if (!stamped)
                 return;
-        }
         h->old_incarnation = 0;
         extend(n, service, stamped->at);
 }
@@ -188,11 +209,17 @@ static void expired(struct node *n, const struct store_outcome *o)
 {
         size_t service = node_service_find(n, o->name);
         const struct store_lease *l;
+        struct node_holder *h;
 
         if (o->kind != STORE_LEASE_MASTER || !o->accepted || service == n->config.n_services)
                 return;
         l = store_lease(n->store, o->name);
-        note_lease(n, NODE_NOTE_LEASE_EXPIRED, service, o->epoch, l ? l->holder : NODE_NOBODY);
+        h = &n->services[service].holder;
+        if (o->epoch == h->epoch && !h->over && !instant_reached(h->valid_until, n->now)) {
+                h->over = true;
+                note_lease(n, NODE_NOTE_EXPIRY_EARLY, service, o->epoch, n->config.self);
+        }
+        note_news(n, NODE_NOTE_LEASE_EXPIRED, service, o->epoch, l ? l->holder : NODE_NOBODY);
 }
 
 void node_lease_applied(struct node *n, const struct store_result *result)
@@ -217,8 +244,8 @@ void node_lease_applied(struct node *n, const struct store_result *result)
         case STORE_RELEASE:
         case STORE_FENCED:
                 if (result->accepted && service < n->config.n_services)
-                        note_lease(n, NODE_NOTE_LEASE_RELEASED, service, result->epoch,
-                                   result->origin.node);
+                        note_news(n, NODE_NOTE_LEASE_RELEASED, service, result->epoch,
+                                  result->origin.node);
                 break;
         case STORE_CLOSE:
         case STORE_KEY:
@@ -245,18 +272,6 @@ static void renewal_of(struct node *n, struct node_service *s, uint64_t sequence
         if (s->status.role == FAILOVER_ROLE_PRIMARY && s->status.position.system_id != 0)
                 ret->n_position = put_position(&s->status.position, ret->position);
         stamp(n, &s->holder, sequence);
-}
-
-/* Notes once that a lease ended by the clock, and forgets it. */
-static void look_at_end(struct node *n, size_t service)
-{
-        struct node_holder *h = &n->services[service].holder;
-
-        if (h->epoch == 0 || h->over || !instant_reached(h->valid_until, n->now))
-                return;
-        h->over = true;
-        n->services[service].looked_at = false;
-        note_lease(n, NODE_NOTE_LEASE_RAN_OUT, service, h->epoch, n->config.self);
 }
 
 /* Whether @h can travel with what is in @c: one entry names one earlier process. */
@@ -326,11 +341,14 @@ void node_lease_release(struct node *n, size_t service, node_id reserved_for)
         struct node_effect *e;
 
         s->holder.over = true;
+        /* Also when the lease is gone: a hold that stays armed would close what comes after it. */
+        if (s->holder.epoch != 0) {
+                e = node_add(n, NODE_LET_GO);
+                e->service = service;
+                e->epoch = s->holder.epoch;
+        }
         if (!l || l->state == STORE_LEASE_FREE || l->holder != n->config.self)
                 return;
-        e = node_add(n, NODE_LET_GO);
-        e->service = service;
-        e->epoch = l->epoch;
         c.origin = (struct store_origin){ n->config.self, l->incarnation, ++n->sequence };
         c.epoch = l->epoch;
         memcpy(c.service, s->config.name, sizeof(c.service));

@@ -73,7 +73,12 @@ static void got_proposal(struct node *n, node_id from, struct reader *r)
 
         if (size > RAFT_ENTRY_BYTES_MAX)
                 r->failed = true;
-        if (!r->failed)
+        if (r->failed)
+                return;
+        /* A leader proposes expiries by its own notes: those of others could rest on one clock. */
+        if (store_command_peek(bytes, size) == STORE_EXPIRE)
+                node_refuse_proposal(n, from, sequence);
+        else
                 node_propose_bytes(n, bytes, size, from, sequence);
 }
 

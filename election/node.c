@@ -94,13 +94,13 @@ void node_propose(struct node *n, const struct store_command *c)
         p->n = n->proposals_bytes.n - p->offset;
 }
 
-static void refuse_proposal(struct node *n, const struct node_proposal *p)
+void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence)
 {
-        if (p->origin == n->config.self) {
-                node_request_refused(n, p->sequence);
+        if (origin == n->config.self) {
+                node_request_refused(n, sequence);
                 return;
         }
-        buffer_put_u64(node_send(n, p->origin, NODE_MESSAGE_PROPOSAL_REFUSED), p->sequence);
+        buffer_put_u64(node_send(n, origin, NODE_MESSAGE_PROPOSAL_REFUSED), sequence);
         node_send_end(n);
 }
 
@@ -115,7 +115,7 @@ static void forward_proposals(struct node *n)
 
                 if (p->origin != n->config.self || leader == NODE_NOBODY ||
                     leader == n->config.self) {
-                        refuse_proposal(n, p);
+                        node_refuse_proposal(n, p->origin, p->sequence);
                         continue;
                 }
                 b = node_send(n, leader, NODE_MESSAGE_PROPOSE);
@@ -234,7 +234,7 @@ static void carry_out(struct node *n, const struct raft_effect *e)
                 if (e->refused == RAFT_EVENT_READ)
                         node_request_read_ready(n, e->context, false, 0);
                 for (size_t i = 0; e->refused == RAFT_EVENT_PROPOSE && i < n->n_proposals; i++)
-                        refuse_proposal(n, &n->proposals[i]);
+                        node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence);
                 break;
         case RAFT_READ_READY:
                 node_request_read_ready(n, e->context, true, e->index);
@@ -359,8 +359,11 @@ void node_step(struct node *n, const struct node_event *event, struct node_effec
         node_lease_renew(n);
         node_expiry_look(n);
         node_request_look(n);
-        /* A lone voter commits what it proposes at once, which may lead to the next proposal. */
-        while (n->n_proposals > 0) {
+        /*
+         * A lone voter commits what it proposes at once, which may lead to the next proposal; what is
+         * left after some rounds is for the next step.
+         */
+        for (unsigned i = 0; n->n_proposals > 0 && i < NODE_ROUNDS_MAX; i++) {
                 flush_proposals(n);
                 node_service_look(n);
                 node_lease_renew(n);
@@ -373,6 +376,8 @@ struct instant node_deadline(const struct node *n)
 {
         struct instant deadline = raft_deadline(n->raft);
 
+        if (n->n_proposals > 0)
+                return n->now;
         if (!n->current && raft_leader(n->raft) != NODE_NOBODY)
                 deadline = instant_earlier(deadline, n->catch_up_at);
         deadline = instant_earlier(deadline, node_lease_deadline(n));

@@ -157,7 +157,7 @@ enum node_note_type {
         NODE_NOTE_LEASE_RELEASED,
         NODE_NOTE_LEASE_REFUSED, /* a renewal of ours was refused */
         NODE_NOTE_LEASE_RAN_OUT, /* no renewal was confirmed in time */
-        NODE_NOTE_EXPIRY_EARLY, /* an expiry was applied that our notes do not support: a clock lied */
+        NODE_NOTE_EXPIRY_EARLY, /* our lease was taken while it was valid by our clock: a clock lied */
         NODE_NOTE_EXPIRY_REFUSED, /* an expiry was not attested */
         NODE_NOTE_STEP_STARTED, /* @step */
         NODE_NOTE_STEP_ENDED, /* @step, @ok, @took, @text */
