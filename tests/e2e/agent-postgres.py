@@ -264,15 +264,34 @@ class World:
         for agent in self.agents:
             agent.end()
         codes = [a.process.returncode for a in self.agents]
-        for pid in processes_in(self.dir):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except OSError:
-                pass
+        for node in self.nodes:
+            self.signal([node.postmaster()], signal.SIGCONT)
+            self.signal([node.postmaster()], signal.SIGQUIT)
+        try:
+            wait_for("the servers to stop", lambda: not processes_in(self.dir), 3)
+        except AssertionError:
+            self.signal(processes_in(self.dir), signal.SIGKILL)
         wait_for("the servers' end", lambda: not processes_in(self.dir), 10)
+        self.remove_shared_memory()
         shutil.rmtree(self.dir)
         # -9 is for those that a test has killed itself.
         assert all(code in (0, -signal.SIGKILL) for code in codes), codes
+
+    def signal(self, pids, number):
+        """To those of @pids that are servers of ours."""
+        for pid in set(pids) & set(processes_in(self.dir)):
+            try:
+                os.kill(pid, number)
+            except OSError:
+                pass
+
+    def remove_shared_memory(self):
+        """A server that was killed leaves a segment, whose number its pid file has in line 7."""
+        for path in glob.glob(self.dir + "/*/*/postmaster.pid"):
+            with open(path) as f:
+                lines = f.read().split("\n")
+            if len(lines) > 6 and len(lines[6].split()) == 2:
+                subprocess.run(["ipcrm", "-m", lines[6].split()[1]], stderr=subprocess.DEVNULL)
 
     # Situations that several tests begin with.
 
@@ -283,6 +302,9 @@ class World:
         agent.wait_status(state="absent")
         agent.run("bootstrap", epoch, method="initdb")
         agent.wait_status(state="down", clean=True)
+        # What a killed server leaves behind then goes with the directory.
+        with open(node.data + "/postgresql.conf", "a") as f:
+            f.write("dynamic_shared_memory_type = mmap\n")
         agent.hold(epoch)
         done = agent.run("promote", epoch)
         agent.wait_status(state="running", role="primary", writable=True, healthy=True)
