@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -32,6 +33,7 @@ struct http {
         struct endpoint at[HTTP_LISTENERS_MAX];
         size_t n_listeners;
         struct event *recount;
+        size_t connections_max;
         size_t n_left; /* connections that may be accepted before they are counted again */
         http_handler *handler;
         void *userdata;
@@ -71,11 +73,30 @@ static size_t count_connections(const struct http *h)
         size_t n = 0;
 
         if (!dir)
-                return HTTP_CONNECTIONS_MAX - 1; /* unknown: one at a time */
+                return h->connections_max - 1; /* unknown: one at a time */
         while ((entry = readdir(dir)))
                 n += entry->d_name[0] != '.' && is_connection(h, atoi(entry->d_name));
         (void)closedir(dir); /* was only read */
         return n;
+}
+
+/* Raises the limit of descriptors if it can; log and members must never run short of them. */
+static size_t allowed_connections(void)
+{
+        const rlim_t wanted = HTTP_CONNECTIONS_MAX + HTTP_DESCRIPTORS_LEFT;
+        struct rlimit l;
+
+        if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+                return 1; /* cannot fail, but for a kernel that we do not know */
+        if (l.rlim_cur < wanted) {
+                l.rlim_cur = l.rlim_max < wanted ? l.rlim_max : wanted;
+                (void)setrlimit(RLIMIT_NOFILE, &l); /* what is allowed is read again */
+                if (getrlimit(RLIMIT_NOFILE, &l) < 0)
+                        return 1;
+        }
+        if (l.rlim_cur >= wanted)
+                return HTTP_CONNECTIONS_MAX;
+        return l.rlim_cur > HTTP_DESCRIPTORS_LEFT ? l.rlim_cur - HTTP_DESCRIPTORS_LEFT : 1;
 }
 
 static void set_accepting(struct http *h, bool accept)
@@ -94,7 +115,7 @@ static void recount(struct http *h)
         size_t n = count_connections(h);
         struct timeval tv = { .tv_usec = RECOUNT_INTERVAL_USEC };
 
-        h->n_left = n < HTTP_CONNECTIONS_MAX ? HTTP_CONNECTIONS_MAX - n : 0;
+        h->n_left = n < h->connections_max ? h->connections_max - n : 0;
         set_accepting(h, h->n_left > 0);
         if (h->n_left == 0 && evtimer_add(h->recount, &tv) < 0)
                 set_accepting(h, true); /* a limit passed is better than a server that is deaf */
@@ -433,7 +454,7 @@ static int configure(struct http *h)
         h->evhttp = evhttp_new(h->base);
         if (!h->recount || !h->evhttp)
                 return -ENOMEM;
-        h->n_left = HTTP_CONNECTIONS_MAX;
+        h->connections_max = h->n_left = allowed_connections();
         evhttp_set_max_headers_size(h->evhttp, HTTP_HEADERS_MAX);
         evhttp_set_max_body_size(h->evhttp, HTTP_BODY_MAX);
         evhttp_set_timeout(h->evhttp, HTTP_IDLE_MAX_SEC);

@@ -18,6 +18,7 @@ enum {
         HTTP_HEADERS_MAX = 16 * 1024, /* bytes of the request line and all headers */
         HTTP_BODY_MAX = 1536 * 1024, /* bytes of a body; more is answered with 413 */
         HTTP_CONNECTIONS_MAX = 4096, /* at a time; further ones wait in the kernel's queue */
+        HTTP_DESCRIPTORS_LEFT = 128, /* that the process may open beside those connections */
         HTTP_IDLE_MAX_SEC = 60, /* a connection that is silent so long is cut off */
         HTTP_LISTENERS_MAX = 2,
 };

@@ -5,8 +5,6 @@
 
 #include "daemon/failoverctl/ctl.h"
 
-enum { SILENCE_TTLS = 2 }; /* a node that was not heard for so many TTLs is reported */
-
 /* What is wrong, as a list of strings. */
 __attribute__((format(printf, 2, 3))) static void problem(json_t *problems, const char *format, ...)
 {
@@ -39,10 +37,11 @@ static void find_member_problems(const json_t *status, json_t *problems)
         }
 }
 
+/* Reports come several times within a TTL. */
 static bool is_silent(const json_t *service, const json_t *node)
 {
         return !ctl_bool(node, "known") ||
-               ctl_number(node, "age_ms") > SILENCE_TTLS * ctl_number(service, "ttl_ms");
+               ctl_number(node, "age_ms") > ctl_number(service, "ttl_ms");
 }
 
 static bool is_holder(const json_t *service, const json_t *node)
@@ -210,6 +209,8 @@ static void put_node(struct ctl_table *t, const json_t *service, const json_t *n
         }
         if (is_silent(service, node))
                 ctl_cell(&row[1], CTL_RED, "silent, was %s", state);
+        else if (strcmp(state, "master") == 0 && !is_holder(service, node))
+                ctl_cell(&row[1], CTL_YELLOW, "was master");
         else
                 ctl_cell(&row[1], color_of_state(state), "%s", state);
         if (ctl_bool(service, "database"))
