@@ -298,6 +298,13 @@ static void route(void *userdata, struct http_request *r)
 
 /* Start and end. */
 
+/* Whether who listens at @a is reached by 127.0.0.1 already. */
+static bool covers_loopback(const struct address *a)
+{
+        return a->family == AF_INET &&
+               (a->v4.s_addr == htonl(INADDR_LOOPBACK) || a->v4.s_addr == htonl(INADDR_ANY));
+}
+
 int api_new(struct engine *e, struct api **ret)
 {
         const struct conf *conf = engine_conf(e);
@@ -314,8 +321,8 @@ int api_new(struct engine *e, struct api **ret)
                 return -ENOMEM;
         a->engine = e;
         a->conf = conf;
-        r = http_new(engine_base(e), at, address_equal(&at[0].address, &at[1].address) ? 1 : 2,
-                     route, a, &a->http);
+        r = http_new(engine_base(e), at, covers_loopback(&at[0].address) ? 1 : 2, route, a,
+                     &a->http);
         if (r < 0) {
                 free(a);
                 return r;

@@ -151,12 +151,21 @@ bool ctl_has(const json_t *o, const char *key)
         return value && !json_is_null(value);
 }
 
+/* What was answered, or the same form of it where nobody did. */
+static void print_problem_json(const struct ctl_answer *a)
+{
+        json_t *o = a->body ? json_incref(a->body) : json_pack("{s:s}", "error", a->problem);
+
+        ctl_print_json(o);
+        json_decref(o);
+}
+
 enum ctl_exit ctl_complain(struct ctl *c, const struct ctl_answer *a)
 {
         const char *error = ctl_string(a->body, "error");
 
-        if (c->options.json && a->body)
-                ctl_print_json(a->body);
+        if (c->options.json)
+                print_problem_json(a);
         if (a->status == 0)
                 fprintf(stderr, "failoverctl: nobody answers: %s\n", a->problem);
         else if (error[0])

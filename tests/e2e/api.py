@@ -319,6 +319,15 @@ def a_wait_hears_the_next_change_and_the_connection_lives_on(d):
     watch.close()
 
 
+def a_wait_of_http_1_0_ends_with_its_connection(d):
+    with socket.create_connection((HOST, PORT), timeout=10) as s:
+        s.sendall(b"GET /v2/keys/old-client?wait=true HTTP/1.0\r\n\r\n")
+        check(b"chunked" not in s.recv(10000), "the head at once, without chunks")
+        key("PUT", "/old-client", {"value": "1"})
+        body = b"".join(iter(lambda: s.recv(10000), b""))
+    equal(json.loads(body)["node"]["value"], "1")
+
+
 def a_wait_with_an_index_reads_the_history(d):
     first = key("PUT", "/h/a", {"value": "1"})[2]["node"]["modifiedIndex"]
     key("PUT", "/h/b", {"value": "2"})
@@ -660,6 +669,8 @@ def a_silent_cluster_is_unknown(d):
     check("nobody answers" in err, err)
     equal(d.ctl("status")[0], 3)
     equal(d.ctl("switchover", "x")[0], 3)
+    status, answer = d.ctl_json("status")
+    check(status == 3 and answer["error"], "JSON as well")
 
 
 def a_witness_is_healthy_and_never_primary(d):
@@ -706,7 +717,8 @@ GROUPS = [
         values_are_set_read_and_deleted, comparisons_decide_who_writes,
         refused_writes_of_many_clients_keep_their_own_causes, directories_list_sort_and_hide,
         in_order_keys_have_the_index_as_their_name, a_ttl_ends_a_key_and_refresh_prolongs_it,
-        a_wait_hears_the_next_change_and_the_connection_lives_on, a_wait_with_an_index_reads_the_history,
+        a_wait_hears_the_next_change_and_the_connection_lives_on,
+        a_wait_of_http_1_0_ends_with_its_connection, a_wait_with_an_index_reads_the_history,
         an_index_older_than_the_history_is_401, clients_that_hang_up_leave_nothing_behind,
         parameters_are_checked_in_order_before_the_key, every_byte_of_a_value_comes_back,
         large_values_pass_and_larger_ones_are_refused, our_own_records_cannot_be_written,
