@@ -66,7 +66,7 @@ static json_t *rejoin_methods(unsigned rejoin)
         case CONF_REJOIN_CLONE:
                 return json_string("clone");
         default:
-                return json_null();
+                return json_string("manual");
         }
 }
 

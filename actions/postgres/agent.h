@@ -18,6 +18,7 @@
 #include "actions/postgres/settings.h"
 #include "actions/postgres/work.h"
 #include "actions/process.h"
+#include "election/base/buffer.h"
 
 struct agent;
 struct step;
@@ -205,6 +206,15 @@ struct status {
 /* Sends the status if it differs from the last one, or if @always. */
 void status_send(struct agent *a, bool always);
 
+/* --- Slots of the members. slots.c */
+
+/* Looks after them if it is time, on a standby that has nothing else to do. */
+void slots_keep(struct agent *a);
+/* The background connection is there. */
+void slots_ready(struct agent *a);
+/* Appends the array of the other members' slot names as an SQL expression in parentheses. */
+void slots_put_names(struct buffer *b, const struct settings *settings);
+
 /* --- Steps. step.c, step-*.c */
 
 void step_run(struct agent *a, const json_t *message);
@@ -237,6 +247,8 @@ struct agent {
         bool promoting; /* the irreversible part of a promotion has begun */
         bool needs_rewind;
         bool checkpoint_wanted; /* as soon as there is a connection for it */
+        bool slots_wanted; /* likewise */
+        struct instant slots_at; /* the slots are looked after again */
         struct lock lock;
         struct epoch epoch;
         struct hold hold;

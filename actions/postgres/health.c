@@ -235,6 +235,7 @@ static void on_ready(void *userdata)
 static void on_background_ready(void *userdata)
 {
         step_background_ready(userdata);
+        slots_ready(userdata);
 }
 
 /* A lost connection often is the first sign of a crash, but the pidfd is the proof. */
@@ -307,6 +308,7 @@ static void on_tick(evutil_socket_t fd, short what, void *userdata)
         look_at_server(a);
         status_send(a, true);
         step_poll(a);
+        slots_keep(a);
 }
 
 void health_forget(struct agent *a)
@@ -316,7 +318,7 @@ void health_forget(struct agent *a)
         session_reset(a->watching);
         session_reset(a->acting);
         session_reset(a->background);
-        a->checkpoint_wanted = false;
+        a->checkpoint_wanted = a->slots_wanted = false;
         probe_reset(a->probe);
         a->view = (struct view){ 0 };
         *h = (struct health){ .tick = h->tick, .retry = h->retry };

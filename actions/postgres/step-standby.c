@@ -176,27 +176,6 @@ static void put(struct buffer *b, const char *text)
         buffer_put(b, text, strlen(text));
 }
 
-/* ARRAY['failoverd_db2',…] of the other members; slot names need no quoting. */
-static void put_slot_names(struct buffer *b, const struct settings *settings)
-{
-        char slot[SLOT_NAME_SIZE];
-        const char *separator = "ARRAY[";
-
-        put(b, "(");
-        for (size_t i = 0; i < settings->n_members; i++) {
-                if (strcmp(settings->members[i].name, settings->node) == 0)
-                        continue;
-                text_slot_name(settings->members[i].name, slot);
-                put(b, separator);
-                put(b, "'");
-                put(b, slot);
-                put(b, "'");
-                separator = ",";
-        }
-        put(b, *separator == ',' ? "]" : "ARRAY[]");
-        put(b, "::text[])");
-}
-
 static enum progress ask_with_names(struct agent *a, struct step *s, const char *before,
                                     const char *after)
 {
@@ -206,7 +185,7 @@ static enum progress ask_with_names(struct agent *a, struct step *s, const char 
         if (a->watch.state != WATCH_ALIVE || !a->view.known)
                 return step_fail(s, "the server does not run");
         put(&sql, before);
-        put_slot_names(&sql, &a->settings);
+        slots_put_names(&sql, &a->settings);
         put(&sql, after);
         buffer_put_u8(&sql, '\0');
         return step_ask(a, s, a->acting, (const char *)sql.bytes);

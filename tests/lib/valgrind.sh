@@ -8,5 +8,5 @@ for test in "$build"/unit/test-*; do
         case $name in
         test-netlink-* | test-daemon-clock) continue ;;
         esac
-        echo "$name-valgrind valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $test"
+        echo "$name-valgrind RAFT_SEEDS=20 valgrind -q --error-exitcode=9 --leak-check=full --errors-for-leak-kinds=definite $test"
 done
