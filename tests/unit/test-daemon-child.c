@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -198,13 +199,18 @@ static void the_engine_finds_its_descriptor_by_number(void **state)
 static void signals_are_as_after_a_fresh_start(void **state)
 {
         struct fixture *f = *state;
+        /* The C library keeps 32 and 33 to itself: they stay as whoever started the test left them. */
+        const unsigned long long reserved = 3ULL << 31;
+        unsigned long long blocked = 1, ignored = 1;
         char text[256];
 
         assert_true(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
         start_shell(f, "grep -E 'SigIgn|SigBlk' /proc/self/status", false);
         (void)read_all(f, text, sizeof(text));
         assert_true(signal(SIGPIPE, SIG_DFL) != SIG_ERR);
-        assert_string_equal(text, "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n");
+        assert_int_equal(sscanf(text, "SigBlk: %llx SigIgn: %llx", &blocked, &ignored), 2);
+        assert_true((blocked & ~reserved) == 0);
+        assert_true((ignored & ~reserved) == 0);
 }
 
 static int answer(const void *arg)
