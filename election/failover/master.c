@@ -56,6 +56,12 @@ static void campaign(struct failover *f, const struct failover_view *v)
 
 static void promote(struct failover *f, const struct failover_view *v)
 {
+        const struct failover_report *own = own_report(f, v);
+
+        /* Without a campaign, the process before this one had the lease: was it through with it? */
+        if (!f->cause[0] && own->database != FAILOVER_DATABASE_UNKNOWN &&
+            own->role != FAILOVER_ROLE_PRIMARY)
+                set_cause(f, "completed after a restart");
         care_drop(f);
         f->bootstrapped = false;
         f->frozen_round = 0;
@@ -90,11 +96,14 @@ static void end_earlier_order(struct failover *f, const struct failover_view *v)
 
 static void rule(struct failover *f, const struct failover_view *v)
 {
-        struct failover_effect *e = failover_add(f, FAILOVER_HISTORY);
+        /* A master that was only taken up again is no change of master. */
+        if (f->cause[0]) {
+                struct failover_effect *e = failover_add(f, FAILOVER_HISTORY);
 
-        e->took = v->now.usec - f->began.usec;
-        e->ok = true;
-        failover_text(e, "%s", f->cause[0] ? f->cause : f->why);
+                e->took = v->now.usec - f->began.usec;
+                e->ok = true;
+                failover_text(e, "%s", f->cause);
+        }
         f->cause[0] = '\0';
         end_earlier_order(f, v);
         f->began = INSTANT_NEVER;

@@ -526,6 +526,38 @@ static void switchover_waits_for_the_end_that_nobody_told(void **state)
         failover_free(w.f);
 }
 
+static void master_that_is_taken_up_again_makes_no_history(void **state)
+{
+        struct world w;
+
+        (void)state;
+        setup(&w);
+        w.view.reports[1] = primary(20, 5000);
+        have_lease(&w);
+        look(&w);
+        end_step(&w, FAILOVER_STEP_PROMOTE, true, 0);
+        end_step(&w, FAILOVER_STEP_ADDRESS_ADD, true, 0);
+        assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
+        assert_null(find(&w, FAILOVER_HISTORY));
+        failover_free(w.f);
+}
+
+static void promotion_that_a_restart_interrupted_is_completed_in_the_history(void **state)
+{
+        struct world w;
+
+        (void)state;
+        setup(&w);
+        w.view.reports[1] = standby(2, 5000);
+        have_lease(&w);
+        look(&w);
+        end_step(&w, FAILOVER_STEP_PROMOTE, true, 0);
+        w.view.reports[1] = primary(20, 5000);
+        end_step(&w, FAILOVER_STEP_ADDRESS_ADD, true, 0);
+        assert_string_equal(find(&w, FAILOVER_HISTORY)->text, "completed after a restart");
+        failover_free(w.f);
+}
+
 static void second_best_waits_its_turn_for_the_first_grant(void **state)
 {
         struct failover_config c = config();
@@ -619,6 +651,8 @@ int main(void)
                 cmocka_unit_test(undone_switchover_is_not_begun_again),
                 cmocka_unit_test(order_is_done_only_if_its_target_became_master),
                 cmocka_unit_test(switchover_waits_for_the_end_that_nobody_told),
+                cmocka_unit_test(master_that_is_taken_up_again_makes_no_history),
+                cmocka_unit_test(promotion_that_a_restart_interrupted_is_completed_in_the_history),
                 cmocka_unit_test(second_best_waits_its_turn_for_the_first_grant),
                 cmocka_unit_test(intruding_primary_is_closed),
                 cmocka_unit_test(standby_of_the_wrong_node_is_made_to_follow_the_master),
