@@ -122,6 +122,8 @@ void check_engine(struct sim *s, struct machine *m)
                          sim_node_name(s, m->id), m->engine.index_checked);
                 return;
         }
+        if (leads && committed > m->engine.index_checked)
+                fault_aim(s, m, AIM_COMMITTED);
         while (m->engine.index_checked < committed && !s->over)
                 check_committed(s, m, ++m->engine.index_checked);
 }

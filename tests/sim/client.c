@@ -5,12 +5,14 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "election/base/memory.h"
 #include "tests/sim/sim.h"
 
 #define ANSWER_SLACK (500 * USEC_PER_MSEC)
 #define KEY_SIZE 32
+#define LARGE RAFT_APPEND_BYTES_MAX
 /* When the faults have stopped, every member is asked soon. */
 #define HEALED_EVERY (100 * USEC_PER_MSEC)
 
@@ -53,10 +55,22 @@ static void vary(struct sim *s, struct store_key_command *c)
         }
 }
 
+/* The same, but so long that an append has no room for a second one. */
+static char *enlarge(const char *value, size_t *ret_n)
+{
+        char *large = must_alloc(LARGE + 1, 1);
+
+        memset(large, ' ', LARGE);
+        memcpy(large, value, strlen(value));
+        *ret_n = LARGE;
+        return large;
+}
+
 static void write_key(struct sim *s, struct machine *m)
 {
         char path[KEY_SIZE], value[KEY_SIZE];
         struct store_key_command command = { .path = path, .value = value };
+        char *large = NULL;
         struct node_event event = { .type = NODE_WRITE, .key = &command };
         struct request *r = request_new(s, m, REQUEST_WRITE);
 
@@ -68,7 +82,11 @@ static void write_key(struct sim *s, struct machine *m)
                 (void)snprintf(path, sizeof(path), "/odd/%u", (unsigned)sim_between(s, 0, 3));
                 vary(s, &command);
         }
+        command.n_value = strlen(value);
+        if (sim_chance(s, s->plan.large_permille))
+                command.value = large = enlarge(value, &command.n_value);
         engine_feed(s, m, &event);
+        free(large);
 }
 
 /* @index_before: what was acknowledged for the key when the client asked. */
@@ -192,6 +210,13 @@ static void look_for_unanswered(struct sim *s)
 
 static void asked(struct sim *s, struct occurrence *o)
 {
+        const struct machine *m = o->machine;
+
+        /* Who wakes up may look at its clients before it looks at the other members. */
+        if (machine_is_awake(s, m) && s->now < m->engine.paused_until && sim_chance(s, 500)) {
+                queue_plan_first(&s->queue, o, m->engine.paused_until);
+                return;
+        }
         if (!engine_takes(s, o))
                 return;
         if (o->number < SIM_KEYS)

@@ -117,6 +117,7 @@ static void draw_faults(struct sim_plan *p, struct random *r)
         p->aim_permyriad[AIM_RECEIVED] /= 50;
         p->aim_permyriad[AIM_SENT] /= 50;
         p->aim_permyriad[AIM_PERSISTED] /= 10;
+        p->aim_permyriad[AIM_COMMITTED] /= 10;
         p->aim_permyriad[AIM_HELD] /= 4;
         if (!p->has_database)
                 p->fault_weight[FAULT_DATABASE_CRASH] = p->fault_weight[FAULT_DATABASE_HANG] = 0;
@@ -124,6 +125,29 @@ static void draw_faults(struct sim_plan *p, struct random *r)
         if (!p->has_address)
                 p->fault_weight[FAULT_DAEMONS_CRASH] = p->fault_weight[FAULT_AGENT_CRASH] =
                         p->fault_weight[FAULT_AGENT_PAUSE] = 0;
+}
+
+/*
+ * Leaders that fall right after their election or their first commit, entries too large to travel
+ * with the next one, and disks so slow that each is durable alone: what it takes to see an entry of
+ * an old term committed by counting (Raft paper, figure 8).
+ */
+static void draw_short_reigns(struct sim_plan *p, struct random *r)
+{
+        for (unsigned i = 0; i < FAULTS; i++)
+                p->fault_weight[i] = 0;
+        p->fault_weight[FAULT_ENGINE_CRASH] = 3;
+        p->fault_weight[FAULT_ISOLATE] = 4;
+        p->fault_weight[FAULT_CUT_PAIR] = 2;
+        for (unsigned i = 0; i < AIMS; i++)
+                p->aim_permyriad[i] = 0;
+        p->aim_permyriad[AIM_ELECTED] = (unsigned)between(r, 2000, 6000);
+        p->aim_permyriad[AIM_COMMITTED] = (unsigned)between(r, 1000, 5000);
+        p->sync_min = 3 * USEC_PER_MSEC;
+        p->sync_max = between(r, 5, 30) * USEC_PER_MSEC;
+        p->stall_permille = 0;
+        p->request_every = between(r, 10, 40) * USEC_PER_MSEC;
+        p->large_permille = 400;
 }
 
 void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
@@ -140,6 +164,8 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
         draw_faults(p, &r);
         p->request_every = (chance(&r, 150) ? between(&r, 10, 50) : between(&r, 100, 1000)) *
                            USEC_PER_MSEC;
+        if (p->n_nodes >= 3 && chance(&r, 25))
+                draw_short_reigns(p, &r);
         p->heal_all = !chance(&r, 250);
         p->setup_max = 10 * USEC_PER_SEC;
         p->heal_bound = 30 * USEC_PER_SEC + 6 * p->ttl;

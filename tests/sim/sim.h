@@ -56,6 +56,7 @@ enum sim_fault {
 enum sim_aim {
         AIM_VOTED,
         AIM_ELECTED,
+        AIM_COMMITTED, /* on a leader */
         AIM_RECEIVED,
         AIM_PERSISTED,
         AIM_GRANTED,
@@ -107,6 +108,7 @@ struct sim_plan {
         usec_t fault_every; /* mean; 0: none */
         unsigned fault_weight[FAULTS];
         unsigned aim_permyriad[AIMS];
+        unsigned large_permille; /* writes too large to share an append with another */
         usec_t request_every; /* mean time between requests of clients */
         int ppm[MEMBERS_MAX + 1];
 };
