@@ -495,6 +495,28 @@ static bool look_at_order(struct failover *f, const struct failover_view *v)
         return happen(f, v, MASTER_ORDERED, "");
 }
 
+/* An order to take a free lease, here, where the database does not become fit for it. */
+static bool look_at_forced_order(struct failover *f, const struct failover_view *v)
+{
+        struct instant limit = instant_after(f->since, FAILOVER_SWITCH_LIMIT);
+        struct failover_verdict verdicts[MEMBERS_MAX];
+        const struct failover_verdict *own;
+        unsigned n;
+
+        if (f->state != FAILOVER_CANDIDATE || !order_is_current(v, FAILOVER_ORDER_FAILOVER) ||
+            v->order.target != f->config.self || f->order_answered == v->order.id)
+                return false;
+        n = failover_rank(&f->config, v, verdicts);
+        own = verdict_of(verdicts, n, f->config.self);
+        if (!own || own->eligible)
+                return false;
+        if (instant_reached(limit, v->now))
+                return refuse_order(f, v, "refused: %s is not fit: %s",
+                                    failover_member(&f->config, f->config.self), own->reason);
+        f->wake = instant_earlier(f->wake, limit);
+        return false;
+}
+
 static bool look_at_target(struct failover *f, const struct failover_view *v)
 {
         const struct failover_report *r = &v->reports[f->target];
@@ -525,8 +547,8 @@ static bool look_at_clock(struct failover *f, const struct failover_view *v)
 static void look(struct failover *f, const struct failover_view *v)
 {
         static bool (*const looks[])(struct failover *, const struct failover_view *) = {
-                look_at_lease, look_at_steps, look_at_target, look_at_database,
-                look_at_order, look_at_clock, look_at_choice,
+                look_at_lease, look_at_steps,        look_at_target, look_at_database,
+                look_at_order, look_at_forced_order, look_at_clock,  look_at_choice,
         };
         /* A bound, not a rule: no chain of moves within one view is longer than the states. */
         unsigned left = FAILOVER_STATES;

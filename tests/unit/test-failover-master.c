@@ -558,6 +558,29 @@ static void promotion_that_a_restart_interrupted_is_completed_in_the_history(voi
         failover_free(w.f);
 }
 
+static void forced_takeover_by_what_stays_unfit_is_refused(void **state)
+{
+        struct world w;
+
+        (void)state;
+        setup(&w);
+        w.view.reports[1] = standby(2, 5000);
+        w.view.reports[1].database = FAILOVER_DATABASE_DOWN;
+        w.view.lease = FAILOVER_LEASE_FREE;
+        w.view.freed = 11;
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_FAILOVER, 10, 1, 100 };
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_CANDIDATE);
+        assert_null(find(&w, FAILOVER_END_ORDER));
+        w.view.now = failover_deadline(w.f);
+        look(&w);
+        assert_string_equal(find(&w, FAILOVER_END_ORDER)->text,
+                            "refused: db1 is not fit: its database is down");
+        look(&w);
+        assert_null(find(&w, FAILOVER_END_ORDER));
+        failover_free(w.f);
+}
+
 static void second_best_waits_its_turn_for_the_first_grant(void **state)
 {
         struct failover_config c = config();
@@ -653,6 +676,7 @@ int main(void)
                 cmocka_unit_test(switchover_waits_for_the_end_that_nobody_told),
                 cmocka_unit_test(master_that_is_taken_up_again_makes_no_history),
                 cmocka_unit_test(promotion_that_a_restart_interrupted_is_completed_in_the_history),
+                cmocka_unit_test(forced_takeover_by_what_stays_unfit_is_refused),
                 cmocka_unit_test(second_best_waits_its_turn_for_the_first_grant),
                 cmocka_unit_test(intruding_primary_is_closed),
                 cmocka_unit_test(standby_of_the_wrong_node_is_made_to_follow_the_master),
