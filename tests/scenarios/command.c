@@ -252,7 +252,7 @@ static int run_crash(struct line *l)
         int r = parse_machine(l, l->words[0], &m);
 
         if (r >= 0)
-                world_crash(l->script->world, m);
+                world_crash(m);
         return r;
 }
 
@@ -332,7 +332,6 @@ static int set_links(struct line *l, bool cut, bool one_way)
                         if (to != from)
                                 set_link(w, from, to, cut, one_way);
         }
-        database_replicate(w);
         return r;
 }
 
@@ -350,7 +349,6 @@ static int run_heal(struct line *l)
         if (l->n > 0)
                 return set_links(l, false, false);
         memset(w->cut, 0, sizeof(w->cut));
-        database_replicate(w);
         return 0;
 }
 
@@ -360,9 +358,8 @@ static int run_database(struct line *l)
                 const char *name;
                 void (*happens)(struct world *w, struct machine *m);
         } fates[] = {
-                { "crashed", database_crash },
-                { "hung", database_hang },
-                { "down", database_down },
+                { "crashed", database_crash },      { "hung", database_hang },
+                { "down", database_down },          { "up", database_up },
                 { "continues", database_continue },
         };
         struct machine *m;
@@ -376,20 +373,26 @@ static int run_database(struct line *l)
                         return 0;
                 }
         }
-        return complain(l, "a database is crashed, hung or down, or continues");
+        return complain(l, "a database is crashed, hung, down or up, or continues");
 }
 
 static int run_replication(struct line *l)
 {
+        static const char *const names[] = { [REPLICATION_FLOWS] = "flows",
+                                             [REPLICATION_STALLS] = "stalls",
+                                             [REPLICATION_BREAKS] = "breaks" };
         struct machine *m;
         int r = parse_machine(l, l->words[0], &m);
 
         if (r < 0)
                 return r;
-        if (strcmp(l->words[1], "stalls") != 0 && strcmp(l->words[1], "flows") != 0)
-                return complain(l, "replication stalls or flows");
-        m->hands.database.slow = strcmp(l->words[1], "stalls") == 0;
-        return 0;
+        for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+                if (strcmp(l->words[1], names[i]) == 0) {
+                        m->hands.database.replication = (enum replication)i;
+                        return 0;
+                }
+        }
+        return complain(l, "replication flows, stalls or breaks");
 }
 
 static int run_write(struct line *l)
@@ -508,6 +511,8 @@ static int begin(struct line *l)
 
 static int run(struct line *l, const struct command *c)
 {
+        int r;
+
         if (l->n < c->words_min || l->n > c->words_max)
                 return complain(l, "\"%s\" has %zu to %zu words behind it", c->name, c->words_min,
                                 c->words_max);
@@ -515,7 +520,12 @@ static int run(struct line *l, const struct command *c)
                 return complain(l, "\"%s\" comes before all else", c->name);
         if (!c->before && begin(l) < 0)
                 return -EINVAL;
-        return c->run(l);
+        r = c->run(l);
+        if (l->script->world) {
+                database_replicate(l->script->world);
+                hands_check(l->script->world);
+        }
+        return r;
 }
 
 int command_run(struct script *s, const char *text, char *ret_why, size_t size)

@@ -72,8 +72,9 @@ static bool is_part_of(const struct world *w, const struct database *d, const st
 
 static bool can_reach(const struct world *w, const struct machine *m, node_id from)
 {
-        return from != NODE_NOBODY && from != m->id && is_writable(w, machine_at(w, from)) &&
-               !w->cut[from][m->id] && !w->cut[m->id][from];
+        return m->hands.database.replication != REPLICATION_BREAKS && from != NODE_NOBODY &&
+               from != m->id && is_writable(w, machine_at(w, from)) && !w->cut[from][m->id] &&
+               !w->cut[m->id][from];
 }
 
 static void follow(struct world *w, struct machine *m)
@@ -85,7 +86,7 @@ static void follow(struct world *w, struct machine *m)
         if (!world_is_awake(w, m) || !d->running || d->hung || d->primary || d->frozen)
                 return;
         d->streaming = can_reach(w, m, d->upstream) && is_part_of(w, d, from);
-        if (d->streaming && !d->slow) {
+        if (d->streaming && d->replication == REPLICATION_FLOWS) {
                 d->timeline = from->timeline;
                 d->lsn = from->lsn;
         }
@@ -124,7 +125,6 @@ static void ends(struct world *w, struct machine *m, bool clean, bool crashed)
         d->running = d->hung = d->noticed = d->open = d->streaming = false;
         d->clean = clean;
         d->crashed = crashed;
-        hands_check(w);
 }
 
 void database_close(struct world *w, struct machine *m, bool clean)
@@ -161,14 +161,12 @@ void database_hang(struct world *w, struct machine *m)
         if (!d->running || d->hung)
                 return;
         d->hung = true;
-        hands_check(w);
         (void)world_plan(w, HANG_NOTICED, m, hang_is_noticed);
 }
 
 void database_continue(struct world *w, struct machine *m)
 {
         m->hands.database.hung = m->hands.database.noticed = false;
-        hands_check(w);
         hands_report(w, m);
 }
 
@@ -177,6 +175,13 @@ static void run_as(struct database *d, bool primary)
         d->exists = d->running = true;
         d->hung = d->noticed = d->crashed = d->frozen = d->streaming = false;
         d->primary = d->open = primary;
+}
+
+void database_up(struct world *w, struct machine *m)
+{
+        if (m->hands.database.exists && !m->hands.database.running)
+                run_as(&m->hands.database, m->hands.database.primary);
+        hands_report(w, m);
 }
 
 static const char *promote(struct world *w, struct database *d)

@@ -72,7 +72,6 @@ static void remove_address(struct world *w, struct machine *m)
         if (!m->hands.address)
                 return;
         m->hands.address = false;
-        hands_check(w);
         tell_addresses(w, m);
 }
 
@@ -168,8 +167,10 @@ void hands_act(struct world *w, struct machine *m)
         struct hands *h = &m->hands;
         struct instant now = world_clock(w, m);
 
-        if (h->address && instant_reached(h->address_until, now))
+        if (h->address && instant_reached(h->address_until, now)) {
+                tell(w, m, "the kernel takes the address away: its lifetime is over");
                 remove_address(w, m);
+        }
         if (h->armed && instant_reached(h->hold.close_by, now))
                 let_go(w, m);
         else if (h->armed && !h->letting_go && instant_reached(h->hold.demote_at, now))
@@ -252,7 +253,6 @@ static void step_ends(struct world *w, struct machine *m, struct happening *h)
                 if (s->running && s->serial == h->serial && h->life == m->boot)
                         end_step(w, m, s, perform(w, m, s));
         }
-        hands_check(w);
 }
 
 static usec_t length_of(enum failover_step step)
@@ -330,12 +330,11 @@ void hands_start(struct world *w, struct machine *m)
         m->hands.report_at = instant_after(world_clock(w, m), REPORT_EVERY);
 }
 
-void hands_crash(struct world *w, struct machine *m)
+void hands_crash(struct machine *m)
 {
         struct hands *h = &m->hands;
         struct database *d = &h->database;
 
-        (void)w;
         memset(h->steps, 0, sizeof(h->steps));
         h->armed = h->letting_go = h->address = false;
         d->clean = d->clean && !d->running;

@@ -93,14 +93,28 @@ static bool is_news(struct world *w, const struct node_note *note)
         return true;
 }
 
-static bool is_worth_telling(struct world *w, const struct node_note *note)
+/* A member alone asks for votes again and again: that is told once, until it hears a leader. */
+static bool is_alone_anew(struct machine *m)
+{
+        bool anew = !m->alone_told;
+
+        m->alone_told = true;
+        return anew;
+}
+
+static bool is_worth_telling(struct world *w, struct machine *m, const struct node_note *note)
 {
         switch (note->type) {
         case NODE_NOTE_RAFT:
-                return note->raft == RAFT_NOTE_PRE_VOTE_STARTED ||
-                       note->raft == RAFT_NOTE_QUORUM_LOST || note->raft == RAFT_NOTE_TRUNCATED;
+                if (note->raft == RAFT_NOTE_PRE_VOTE_STARTED)
+                        return is_alone_anew(m);
+                return note->raft == RAFT_NOTE_QUORUM_LOST || note->raft == RAFT_NOTE_TRUNCATED;
         case NODE_NOTE_ROLE:
+                if (note->role == RAFT_LEADER || note->member != NODE_NOBODY)
+                        m->alone_told = false;
                 return note->role == RAFT_LEADER;
+        case NODE_NOTE_MOVED:
+                return note->state_from != note->state_to;
         case NODE_NOTE_LEASE_GRANTED:
         case NODE_NOTE_LEASE_EXPIRED:
         case NODE_NOTE_LEASE_RELEASED:
@@ -113,7 +127,6 @@ static bool is_worth_telling(struct world *w, const struct node_note *note)
         case NODE_NOTE_EXPIRY_EARLY:
         case NODE_NOTE_EXPIRY_REFUSED:
         case NODE_NOTE_STEP_ENDED:
-        case NODE_NOTE_MOVED:
         case NODE_NOTE_FAILOVER:
         case NODE_NOTE_BAD_MESSAGE:
                 return true;
@@ -128,7 +141,7 @@ void tell_note(struct world *w, const struct machine *m, const struct node_note 
         struct machine *teller = world_machine(w, m->id);
         char text[WORLD_LINE_SIZE - NAME_SIZE];
 
-        if (!is_worth_telling(w, note) || w->silent)
+        if (!is_worth_telling(w, teller, note) || w->silent)
                 return;
         for (node_id id = 1; id <= w->setup.n_nodes; id++)
                 names.members[id] = world_machine(w, id)->name;

@@ -272,15 +272,14 @@ void world_kill_engine(struct world *w, struct machine *m, usec_t down)
 
 /* Machines. */
 
-void world_crash(struct world *w, struct machine *m)
+void world_crash(struct machine *m)
 {
         if (!m->up)
                 return;
         stop_engine(m);
-        hands_crash(w, m);
+        hands_crash(m);
         m->up = false;
         m->boot++;
-        hands_check(w);
 }
 
 void world_boot(struct world *w, struct machine *m)
@@ -302,7 +301,6 @@ void world_suspend(struct world *w, struct machine *m, usec_t length)
         if (!world_is_awake(w, m))
                 return;
         m->suspended_until = w->now + length;
-        hands_check(w);
 }
 
 void world_clock_rate(struct world *w, struct machine *m, int ppm)

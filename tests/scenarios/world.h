@@ -43,6 +43,12 @@ struct world_setup {
         usec_t election_timeout;
 };
 
+enum replication {
+        REPLICATION_FLOWS,
+        REPLICATION_STALLS, /* it is there, but nothing arrives */
+        REPLICATION_BREAKS, /* although members reach one another */
+};
+
 /* A modelled database: a position on a line of timelines, and who may write to it. */
 struct database {
         bool exists;
@@ -54,7 +60,7 @@ struct database {
         bool open; /* takes writes */
         bool clean;
         bool frozen;
-        bool slow; /* streams, but nothing arrives */
+        enum replication replication; /* to this one */
         bool streaming;
         node_id upstream;
         uint64_t timeline;
@@ -103,6 +109,7 @@ struct machine {
 
         struct hands hands;
         bool accepting; /* clients can write here, as it was when last looked at */
+        bool alone_told; /* it was told that no leader is heard */
         char told[WORLD_LINE_SIZE]; /* the last line about it, without figures */
 };
 
@@ -170,7 +177,8 @@ void world_tell_engine(struct world *w, struct machine *m, const struct node_eve
 void world_start_engine(struct world *w, struct machine *m);
 /* The engine ends; the hands keep what they hold and start it again after @down. */
 void world_kill_engine(struct world *w, struct machine *m, usec_t down);
-void world_crash(struct world *w, struct machine *m);
+/* The machine loses its power. */
+void world_crash(struct machine *m);
 void world_boot(struct world *w, struct machine *m);
 void world_suspend(struct world *w, struct machine *m, usec_t length);
 void world_order(struct world *w, struct machine *m, enum node_order order, node_id target);
@@ -183,9 +191,9 @@ void hands_take(struct world *w, struct machine *m, const struct node_effect *e)
 usec_t hands_deadline(const struct world *w, const struct machine *m);
 void hands_act(struct world *w, struct machine *m);
 void hands_start(struct world *w, struct machine *m);
-void hands_crash(struct world *w, struct machine *m);
+void hands_crash(struct machine *m);
 void hands_report(struct world *w, struct machine *m);
-/* Nobody but the holder of the lease takes writes: looked at after every change. */
+/* Never two take writes: looked at after all that happens. */
 void hands_check(struct world *w);
 
 /* database.c */
@@ -197,6 +205,8 @@ void database_crash(struct world *w, struct machine *m);
 void database_hang(struct world *w, struct machine *m);
 void database_down(struct world *w, struct machine *m);
 void database_continue(struct world *w, struct machine *m);
+/* Somebody starts it by hand, as what it was. */
+void database_up(struct world *w, struct machine *m);
 bool database_takes_writes(const struct world *w, const struct machine *m);
 /* Clients write so many bytes to whoever takes them; returns whether anybody did. */
 bool database_write(struct world *w, uint64_t bytes);
