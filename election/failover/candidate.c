@@ -57,6 +57,31 @@ static unsigned own_rank(const struct failover *f, const struct failover_view *v
         return 0;
 }
 
+/*
+ * After a power failure of all, the first database that runs is not the best one: whoever had to start
+ * its own for this lease gives the others that are there the time to start theirs.
+ */
+static bool others_may_still_start(struct failover *f, const struct failover_view *v)
+{
+        struct instant limit = instant_after(f->waited_since, FAILOVER_COLD_WAIT);
+
+        if (f->started_round != v->freed || instant_reached(limit, v->now))
+                return false;
+        for (unsigned i = 0; i < f->config.n_members; i++) {
+                node_id node = f->config.members[i];
+                enum failover_database_state d = v->reports[node].database;
+
+                if (node == f->config.self || !rank_is_fresh(&f->config, v, node))
+                        continue;
+                if (d == FAILOVER_DATABASE_DOWN || d == FAILOVER_DATABASE_CRASHED ||
+                    d == FAILOVER_DATABASE_STARTING || d == FAILOVER_DATABASE_UNKNOWN) {
+                        f->wake = instant_earlier(f->wake, limit);
+                        return true;
+                }
+        }
+        return false;
+}
+
 bool candidate_is_chosen(struct failover *f, const struct failover_view *v)
 {
         struct instant start, turn;
@@ -72,6 +97,8 @@ bool candidate_is_chosen(struct failover *f, const struct failover_view *v)
                 return false;
         if (is_ordered(f, v))
                 return true;
+        if (f->config.has_database && others_may_still_start(f, v))
+                return false;
 
         start = f->waited_since;
         if (v->reserved_for != NODE_NOBODY)

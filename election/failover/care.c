@@ -79,8 +79,8 @@ static bool is_stopped(const struct failover_report *own)
 
 /*
  * For a free lease: stop receiving, so that the position is final. A database that is down is
- * started only when nobody else can take over, because recovery of a crash writes what a rejoin
- * would have to undo.
+ * started when nobody else can take over, or has not done so for a while; not before, because
+ * recovery of a crash writes what a rejoin would have to undo.
  */
 static void prepare_candidate(struct failover *f, const struct failover_view *v)
 {
@@ -88,8 +88,14 @@ static void prepare_candidate(struct failover *f, const struct failover_view *v)
         node_id other;
 
         if (is_stopped(own)) {
-                if (!rank_finds_other(f, v, &other))
-                        start_step(f, v, FAILOVER_STEP_START, FAILOVER_STEP_LIMIT, NODE_NOBODY);
+                struct instant late = instant_after(f->waited_since, FAILOVER_COLD_PAUSE);
+
+                if (rank_finds_other(f, v, &other) && !instant_reached(late, v->now)) {
+                        f->wake = instant_earlier(f->wake, late);
+                        return;
+                }
+                f->started_round = v->freed;
+                start_step(f, v, FAILOVER_STEP_START, FAILOVER_STEP_LIMIT, NODE_NOBODY);
                 return;
         }
         if (own->database == FAILOVER_DATABASE_RUNNING && f->frozen_round != v->freed)

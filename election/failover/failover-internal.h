@@ -14,6 +14,10 @@ enum {
 #define FAILOVER_REJOIN_LIMIT (600 * USEC_PER_SEC) /* a rewind, or a copy of a small database */
 #define FAILOVER_CLONE_LIMIT (24 * 3600 * USEC_PER_SEC)
 #define FAILOVER_SWITCH_LIMIT (10 * USEC_PER_SEC) /* until the target has everything */
+#define FAILOVER_TARGET_GRACE (500 * USEC_PER_MSEC) /* for what the target still has on its way */
+#define FAILOVER_COLD_PAUSE                                                                        \
+        (2 * USEC_PER_SEC) /* until a stopped database is started though another is fit */
+#define FAILOVER_COLD_WAIT (20 * USEC_PER_SEC) /* for databases that start, when ours had to, too */
 #define FAILOVER_FENCE_RETRY (1 * USEC_PER_SEC)
 #define FAILOVER_RELEASE_RETRY (200 * USEC_PER_MSEC)
 #define FAILOVER_LAG_MAX ((uint64_t)16 << 20) /* bytes behind, for a switchover to begin */
@@ -31,6 +35,7 @@ enum master_event {
         MASTER_DATABASE_LOST, /* and another node can take over */
         MASTER_DATABASE_RESTARTABLE, /* lost, and this node is the best place for it */
         MASTER_ORDERED, /* a switchover whose target is fit */
+        MASTER_TARGET_LOST, /* before anything was closed */
         MASTER_TARGET_READY, /* it has everything */
         MASTER_CLOSED, /* the hands let go by themselves, and proved it */
         MASTER_UNPROVED, /* nobody can say whether something still serves */
@@ -57,6 +62,7 @@ struct failover {
         uint64_t next_id;
         node_id target; /* of the switchover */
         uint64_t closed_lsn; /* where the clean stop of a switchover ended */
+        struct instant closed_at; /* when that was known */
         uint64_t order_answered; /* id of the order that was answered last */
         bool release_reserved;
         struct instant began; /* of the role change that is under way */
@@ -70,6 +76,7 @@ struct failover {
         unsigned care_failures;
         node_id care_peer;
         uint64_t frozen_round;
+        uint64_t started_round; /* the free lease for which the database had to be started */
         bool bootstrapped; /* the operator made this node the first master */
         struct instant waited_since; /* the free lease was seen */
         uint64_t waited_round;
@@ -98,6 +105,7 @@ void plan_next(struct failover *f, const struct failover_view *v);
 void plan_drop(struct failover *f);
 void plan_promotion(struct failover *f, const struct failover_view *v);
 void plan_restart(struct failover *f, const struct failover_view *v);
+void plan_undo(struct failover *f, const struct failover_view *v);
 void plan_handover(struct failover *f, const struct failover_view *v);
 void plan_demotion(struct failover *f, const struct failover_view *v, enum failover_mode mode);
 

@@ -114,7 +114,7 @@ static void hand_over(struct failover *f, const struct failover_view *v)
         f->began = v->now;
         f->closed_lsn = 0;
         plan_handover(f, v);
-        set_deadline(f, v, FAILOVER_SWITCH_LIMIT);
+        set_deadline(f, v, FAILOVER_STEP_LIMIT); /* of the checkpoint; clients are still served */
 }
 
 static void give_to_target(struct failover *f, const struct failover_view *v)
@@ -135,8 +135,17 @@ static void restart(struct failover *f, const struct failover_view *v)
 
 static void undo_handover(struct failover *f, const struct failover_view *v)
 {
-        failover_text(end_order(f, v), "undone: the target did not get everything in time");
-        restart(f, v);
+        failover_text(end_order(f, v), "undone: %s", f->why);
+        set_cause(f, "a hand-over was undone");
+        f->began = v->now;
+        plan_undo(f, v);
+        set_deadline(f, v, FAILOVER_STEP_LIMIT);
+}
+
+static void stay(struct failover *f, const struct failover_view *v)
+{
+        plan_drop(f);
+        failover_text(end_order(f, v), "undone: %s", f->why);
 }
 
 /* What is left of a lease decides how politely the database can be asked to stop. */
@@ -209,6 +218,7 @@ static const struct master_rule rules[] = {
         { FAILOVER_RESTARTING,  MASTER_TIMED_OUT,      demote,         FAILOVER_DEMOTING,    "the database did not start in time" },
 
         { FAILOVER_SWITCHING,   MASTER_TARGET_READY,   give_to_target, FAILOVER_RELEASING,   "closed, and the target has everything" },
+        { FAILOVER_SWITCHING,   MASTER_TARGET_LOST,    stay,           FAILOVER_MASTER,      "the target was lost before anything was closed" },
         { FAILOVER_SWITCHING,   MASTER_STEPS_FAILED,   demote,         FAILOVER_DEMOTING,    "the hand-over failed while closing" },
         { FAILOVER_SWITCHING,   MASTER_TIMED_OUT,      undo_handover,  FAILOVER_RESTARTING,  "the target did not get everything in time" },
 
@@ -306,15 +316,18 @@ uint64_t failover_run(struct failover *f, enum failover_step step, struct instan
 static void move(struct failover *f, const struct failover_view *v, const struct master_rule *rule,
                  const char *detail)
 {
-        enum failover_state from = f->state;
-        struct failover_effect *e;
+        struct failover_effect moved = { .type = FAILOVER_MOVED,
+                                         .from = f->state,
+                                         .to = rule->next };
 
-        e = failover_add(f, FAILOVER_MOVED);
-        failover_text(e, "%s%s%s", rule->text, detail[0] ? ": " : "", detail);
-        memcpy(f->why, e->text, sizeof(f->why));
-        e->from = from;
-        e->to = rule->next;
+        failover_text(&moved, "%s%s%s", rule->text, detail[0] ? ": " : "", detail);
+        memcpy(f->why, moved.text, sizeof(f->why));
         f->deadline = INSTANT_FOREVER;
+        if (rule->next == f->state) { /* once more the same is no news */
+                rule->action(f, v);
+                return;
+        }
+        *failover_add(f, FAILOVER_MOVED) = moved;
         if (rule->action)
                 rule->action(f, v);
         f->state = rule->next;
@@ -517,19 +530,45 @@ static bool look_at_forced_order(struct failover *f, const struct failover_view 
         return false;
 }
 
-static bool look_at_target(struct failover *f, const struct failover_view *v)
+/* In what way the target of a hand-over cannot be the next master any more; NULL if it can. */
+static const char *target_trouble(const struct failover *f, const struct failover_view *v)
 {
         const struct failover_report *r = &v->reports[f->target];
+        struct instant grace = instant_after(f->closed_at, FAILOVER_TARGET_GRACE);
 
-        if (f->state != FAILOVER_SWITCHING || !f->plan_done)
-                return false;
         if (!rank_is_fresh(&f->config, v, f->target))
-                return happen(f, v, MASTER_TIMED_OUT, "it fell silent");
+                return "it fell silent";
+        if (!f->config.has_database || !instant_reached(f->began, r->heard))
+                return NULL;
+        if (r->database != FAILOVER_DATABASE_RUNNING)
+                return "its database does not run";
+        /* We have closed: what it does not receive now, it never will. */
+        if (f->plan_done && !r->streaming && r->position.lsn < f->closed_lsn &&
+            instant_reached(grace, r->heard))
+                return "it does not stream";
+        return NULL;
+}
+
+static bool target_has_everything(const struct failover *f, const struct failover_view *v)
+{
+        if (!f->config.has_database || v->order.type == FAILOVER_ORDER_FAILOVER)
+                return true;
         /* Without knowing where the stop ended, nobody can say that the target has everything. */
-        if (f->config.has_database && v->order.type != FAILOVER_ORDER_FAILOVER &&
-            (f->closed_lsn == 0 || r->position.lsn < f->closed_lsn))
+        return f->closed_lsn != 0 && v->reports[f->target].position.lsn >= f->closed_lsn;
+}
+
+static bool look_at_target(struct failover *f, const struct failover_view *v)
+{
+        bool serving = f->plan.n > 0 && f->plan.current < f->plan.n &&
+                       f->plan.steps[f->plan.current] == FAILOVER_STEP_CHECKPOINT;
+        const char *trouble;
+
+        if (f->state != FAILOVER_SWITCHING)
                 return false;
-        return happen(f, v, MASTER_TARGET_READY, "");
+        trouble = target_trouble(f, v);
+        if (trouble)
+                return happen(f, v, serving ? MASTER_TARGET_LOST : MASTER_TIMED_OUT, trouble);
+        return f->plan_done && target_has_everything(f, v) && happen(f, v, MASTER_TARGET_READY, "");
 }
 
 static bool look_at_steps(struct failover *f, const struct failover_view *v)
@@ -565,10 +604,23 @@ static void look(struct failover *f, const struct failover_view *v)
                 care_look(f, v);
 }
 
+/* A hand-over counts its time from the first thing that clients notice. */
+static void handover_step_ended(struct failover *f, const struct failover_event *event,
+                                const struct failover_view *v, enum failover_step step)
+{
+        if (step == FAILOVER_STEP_CHECKPOINT)
+                set_deadline(f, v, FAILOVER_SWITCH_LIMIT);
+        if (step == FAILOVER_STEP_DEMOTE) {
+                f->closed_lsn = event->position.lsn;
+                f->closed_at = v->now;
+        }
+}
+
 static void step_ended(struct failover *f, const struct failover_event *event,
                        const struct failover_view *v)
 {
         bool ok = event->type == FAILOVER_EVENT_STEP_DONE;
+        enum failover_step step;
 
         if (event->id != 0 && event->id == f->care_step) {
                 care_step_ended(f, v, ok);
@@ -576,14 +628,15 @@ static void step_ended(struct failover *f, const struct failover_event *event,
         }
         if (event->id == 0 || event->id != f->plan_step)
                 return; /* of a plan that was dropped */
+        step = f->plan.steps[f->plan.current];
         /* Without the checkpoint before it, the stop of a hand-over is only slower. */
-        if (!ok && f->plan.steps[f->plan.current] != FAILOVER_STEP_CHECKPOINT) {
+        if (!ok && step != FAILOVER_STEP_CHECKPOINT) {
                 f->plan_step = 0;
                 (void)happen(f, v, MASTER_STEPS_FAILED, event->text ? event->text : "");
                 return;
         }
-        if (f->state == FAILOVER_SWITCHING && event->position.lsn > f->closed_lsn)
-                f->closed_lsn = event->position.lsn;
+        if (f->state == FAILOVER_SWITCHING)
+                handover_step_ended(f, event, v, step);
         plan_next(f, v);
 }
 

@@ -124,6 +124,7 @@ const char *master_event_name(enum master_event e)
                 [MASTER_DATABASE_LOST] = "database_lost",
                 [MASTER_DATABASE_RESTARTABLE] = "database_restartable",
                 [MASTER_ORDERED] = "ordered",
+                [MASTER_TARGET_LOST] = "target_lost",
                 [MASTER_TARGET_READY] = "target_ready",
                 [MASTER_CLOSED] = "closed",
                 [MASTER_UNPROVED] = "unproved",

@@ -78,6 +78,16 @@ void plan_restart(struct failover *f, const struct failover_view *v)
         plan_start(f, v, steps, 2);
 }
 
+/* Half a stop may be under way, which only a harder one ends. */
+void plan_undo(struct failover *f, const struct failover_view *v)
+{
+        static const enum failover_step steps[] = { FAILOVER_STEP_DEMOTE, FAILOVER_STEP_RESTART,
+                                                    FAILOVER_STEP_ADDRESS_ADD };
+
+        f->demote_mode = FAILOVER_MODE_IMMEDIATE;
+        plan_start(f, v, steps, 3);
+}
+
 /* The checkpoint runs while clients are still served, so that the stop behind it is short. */
 void plan_handover(struct failover *f, const struct failover_view *v)
 {

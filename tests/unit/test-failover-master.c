@@ -426,8 +426,83 @@ static void switchover_is_undone_when_the_target_stays_behind(void **state)
         w.view.reports[2].heard = w.view.now;
         look(&w);
         assert_int_equal(failover_state(w.f), FAILOVER_RESTARTING);
-        assert_non_null(find_step(&w, FAILOVER_STEP_RESTART));
         assert_false(find(&w, FAILOVER_END_ORDER)->ok);
+        end_step(&w, FAILOVER_STEP_DEMOTE, true, 0);
+        assert_non_null(find_step(&w, FAILOVER_STEP_RESTART));
+        failover_free(w.f);
+}
+
+static void switchover_whose_target_is_lost_early_closes_nothing(void **state)
+{
+        struct world w;
+
+        (void)state;
+        make_master(&w);
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
+        look(&w);
+        w.view.now.usec += 100 * USEC_PER_MSEC;
+        w.view.reports[2].heard = w.view.now;
+        w.view.reports[2].database = FAILOVER_DATABASE_CRASHED;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
+        assert_string_equal(find(&w, FAILOVER_END_ORDER)->text,
+                            "undone: the target was lost before anything was closed: its database "
+                            "does not run");
+        failover_free(w.f);
+}
+
+/* A clean stop waits for a standby that will never answer: it must be cut short. */
+static void switchover_whose_target_is_lost_while_closing_is_undone_at_once(void **state)
+{
+        struct world w;
+
+        (void)state;
+        make_master(&w);
+        w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
+        look(&w);
+        end_step(&w, FAILOVER_STEP_CHECKPOINT, true, 0);
+        end_step(&w, FAILOVER_STEP_ADDRESS_REMOVE, true, 0);
+        w.view.now.usec += 2 * USEC_PER_SEC;
+        w.view.demote_at.usec += 2 * USEC_PER_SEC;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_RESTARTING);
+        assert_int_equal(find_step(&w, FAILOVER_STEP_DEMOTE)->mode, FAILOVER_MODE_IMMEDIATE);
+        failover_free(w.f);
+}
+
+static struct failover_report stopped(void)
+{
+        struct failover_report r = standby(NODE_NOBODY, 5000);
+
+        r.database = FAILOVER_DATABASE_DOWN;
+        r.role = FAILOVER_ROLE_NONE;
+        return r;
+}
+
+/* After a power failure of all, the first database that runs is not the best one. */
+static void cold_start_waits_for_the_other_databases(void **state)
+{
+        struct world w;
+
+        (void)state;
+        setup(&w);
+        w.view.lease = FAILOVER_LEASE_FREE;
+        w.view.freed = 15;
+        w.view.reports[1] = stopped();
+        w.view.reports[2] = stopped();
+        look(&w);
+        w.view.reports[1] = standby(NODE_NOBODY, 4500);
+        w.view.reports[1].frozen = true;
+        w.view.reports[1].round = 15;
+        end_step(&w, FAILOVER_STEP_START, true, 0);
+        w.view.now.usec += 5 * USEC_PER_SEC;
+        w.view.reports[2].heard = w.view.now;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_CANDIDATE);
+        w.view.now.usec += 20 * USEC_PER_SEC;
+        w.view.reports[2].heard = w.view.now;
+        look(&w);
+        assert_int_equal(failover_state(w.f), FAILOVER_CAMPAIGNING);
         failover_free(w.f);
 }
 
@@ -476,11 +551,13 @@ static void undone_switchover_is_not_begun_again(void **state)
         make_master(&w);
         w.view.order = (struct failover_order){ FAILOVER_ORDER_SWITCHOVER, 20, 2, 100 };
         look(&w);
+        end_step(&w, FAILOVER_STEP_CHECKPOINT, true, 0);
         w.view.now.usec += 11 * USEC_PER_SEC;
         w.view.demote_at.usec += 11 * USEC_PER_SEC;
         w.view.reports[2].heard = w.view.now;
         look(&w);
         assert_int_equal(failover_state(w.f), FAILOVER_RESTARTING);
+        end_step(&w, FAILOVER_STEP_DEMOTE, true, 0);
         end_step(&w, FAILOVER_STEP_RESTART, true, 0);
         end_step(&w, FAILOVER_STEP_ADDRESS_ADD, true, 0);
         assert_int_equal(failover_state(w.f), FAILOVER_MASTER);
@@ -669,6 +746,9 @@ int main(void)
                 cmocka_unit_test(paused_master_is_left_alone_but_for_its_lease),
                 cmocka_unit_test(switchover_gives_the_lease_only_when_the_target_has_everything),
                 cmocka_unit_test(switchover_is_undone_when_the_target_stays_behind),
+                cmocka_unit_test(switchover_whose_target_is_lost_early_closes_nothing),
+                cmocka_unit_test(switchover_whose_target_is_lost_while_closing_is_undone_at_once),
+                cmocka_unit_test(cold_start_waits_for_the_other_databases),
                 cmocka_unit_test(switchover_to_a_node_that_does_not_stream_is_refused_once),
                 cmocka_unit_test(second_order_in_the_same_mastership_is_answered_too),
                 cmocka_unit_test(undone_switchover_is_not_begun_again),
