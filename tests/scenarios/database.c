@@ -6,6 +6,7 @@
 #define SYSTEM_ID 7
 #define LSN_FIRST 1000
 #define HANG_NOTICED (2 * USEC_PER_SEC)
+#define SHUTDOWN_RECORD 100 /* bytes that a stop in good order writes last */
 
 static const struct machine *machine_at(const struct world *w, node_id id)
 {
@@ -100,6 +101,17 @@ void database_replicate(struct world *w)
                 follow(w, world_machine(w, id));
 }
 
+bool database_must_wait(struct world *w, const struct machine *m)
+{
+        for (node_id id = 1; id <= world_candidates(w); id++) {
+                const struct database *d = &world_machine(w, id)->hands.database;
+
+                if (d->streaming && d->upstream == m->id && d->replication == REPLICATION_STALLS)
+                        return true;
+        }
+        return false;
+}
+
 bool database_write(struct world *w, uint64_t bytes)
 {
         for (node_id id = 1; id <= world_candidates(w); id++) {
@@ -121,7 +133,10 @@ static void ends(struct world *w, struct machine *m, bool clean, bool crashed)
 
         if (!d->running)
                 return;
-        database_replicate(w); /* in good order, the standbys have everything first */
+        /* In good order, the standbys have everything first, the record of the stop included. */
+        if (clean && d->open)
+                d->lsn += SHUTDOWN_RECORD;
+        database_replicate(w);
         d->running = d->hung = d->noticed = d->open = d->streaming = false;
         d->clean = clean;
         d->crashed = crashed;
@@ -173,7 +188,7 @@ void database_continue(struct world *w, struct machine *m)
 static void run_as(struct database *d, bool primary)
 {
         d->exists = d->running = true;
-        d->hung = d->noticed = d->crashed = d->frozen = d->streaming = false;
+        d->hung = d->noticed = d->crashed = d->frozen = d->streaming = d->by_hand = false;
         d->primary = d->open = primary;
 }
 
@@ -181,6 +196,7 @@ void database_up(struct world *w, struct machine *m)
 {
         if (m->hands.database.exists && !m->hands.database.running)
                 run_as(&m->hands.database, m->hands.database.primary);
+        m->hands.database.by_hand = !m->hands.armed;
         hands_report(w, m);
 }
 

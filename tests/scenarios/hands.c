@@ -8,6 +8,7 @@
 #include "tests/scenarios/world.h"
 
 #define REPORT_EVERY (1 * USEC_PER_SEC)
+#define STOP_WAITS (60 * USEC_PER_SEC) /* as long as a primary waits for a silent standby */
 #define LETTING_GO (20 * USEC_PER_MSEC) /* what it takes to close the database by force */
 
 static bool is_candidate(const struct world *w, const struct machine *m)
@@ -27,6 +28,10 @@ static bool accepts(const struct world *w, const struct machine *m)
                (w->setup.no_vip || (m->hands.address && world_is_awake(w, m)));
 }
 
+/*
+ * What people start without a lease is beyond what can be promised; that clients do not get there,
+ * because the address is elsewhere, is not.
+ */
 static void check_alone(struct world *w)
 {
         unsigned n_writable = 0, n_addresses = 0;
@@ -34,7 +39,7 @@ static void check_alone(struct world *w)
 
         for (node_id id = 1; id <= world_candidates(w); id++) {
                 const struct machine *m = world_machine(w, id);
-                bool writable = database_takes_writes(w, m);
+                bool writable = database_takes_writes(w, m) && !m->hands.database.by_hand;
                 bool address = world_is_awake(w, m) && m->hands.address;
 
                 n_writable += writable;
@@ -255,7 +260,7 @@ static void step_ends(struct world *w, struct machine *m, struct happening *h)
         }
 }
 
-static usec_t length_of(enum failover_step step)
+static usec_t length_of(struct world *w, const struct machine *m, const struct node_run *run)
 {
         static const usec_t lengths[FAILOVER_STEPS] = {
                 [FAILOVER_STEP_PROMOTE] = 100 * USEC_PER_MSEC,
@@ -272,7 +277,10 @@ static usec_t length_of(enum failover_step step)
                 [FAILOVER_STEP_ADDRESS_REMOVE] = 1 * USEC_PER_MSEC,
         };
 
-        return lengths[step];
+        if (run->step == FAILOVER_STEP_DEMOTE && run->mode == FAILOVER_MODE_FAST &&
+            database_must_wait(w, m))
+                return STOP_WAITS;
+        return lengths[run->step];
 }
 
 static void take_run(struct world *w, struct machine *m, const struct node_effect *e)
@@ -291,7 +299,7 @@ static void take_run(struct world *w, struct machine *m, const struct node_effec
         h->steps[i] = (struct hands_step){
                 .running = true, .serial = ++h->serial, .epoch = e->epoch, .run = e->run
         };
-        world_plan(w, length_of(e->run.step), m, step_ends)->serial = h->serial;
+        world_plan(w, length_of(w, m, &e->run), m, step_ends)->serial = h->serial;
 }
 
 static void take_cancel(struct world *w, struct machine *m, const struct node_effect *e)

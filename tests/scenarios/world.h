@@ -58,6 +58,7 @@ struct database {
         bool crashed;
         bool primary; /* by its files */
         bool open; /* takes writes */
+        bool by_hand; /* somebody started it without a lease */
         bool clean;
         bool frozen;
         enum replication replication; /* to this one */
@@ -208,6 +209,8 @@ void database_continue(struct world *w, struct machine *m);
 /* Somebody starts it by hand, as what it was. */
 void database_up(struct world *w, struct machine *m);
 bool database_takes_writes(const struct world *w, const struct machine *m);
+/* Whether a stop in good order would wait, for a standby that streams and does not take what it lacks. */
+bool database_must_wait(struct world *w, const struct machine *m);
 /* Clients write so many bytes to whoever takes them; returns whether anybody did. */
 bool database_write(struct world *w, uint64_t bytes);
 /* Standbys get what their primaries have, as far as they reach them. */
