@@ -52,7 +52,8 @@ static void on_written(struct agent *a, const struct work_result *result)
         a->epoch.writer = NULL;
         if (!result->ok) {
                 agent_log(a, "error", "%s", result->error);
-                /* Steps of this epoch fail at their deadline; the next hold or step tries again. */
+                /* The next hold or step tries again; a step may have a day until its deadline. */
+                step_interrupt(a, result->error);
                 return;
         }
         a->epoch.durable = result->epoch;
