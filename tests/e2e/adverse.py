@@ -554,14 +554,19 @@ def test_foreign_machine_takes_the_address_and_gives_it_back(lab):
 
 
 class SmallDisk:
-    """A node's data directory on a file system that can be filled."""
+    """A standby's data directory on a file system that can be filled."""
 
     def __init__(self, node):
         self.node = node
         self.lib = os.path.join(node.dir, "lib")
 
-    def __enter__(self):
+    def _rest(self):
+        """An agent that still kept its deadline would know its successor by a lock in there."""
         self.node.stop()
+        wait_for("the agent to end", lambda: not self.node.processes("agent"), 20)
+
+    def __enter__(self):
+        self._rest()
         os.rename(self.lib, self.lib + ".real")
         os.makedirs(self.lib)
         used = int(run("du", "-sm", self.lib + ".real").split()[0])
@@ -582,7 +587,7 @@ class SmallDisk:
         os.unlink(os.path.join(self.lib, "ballast"))
 
     def __exit__(self, *what):
-        self.node.stop()
+        self._rest()
         shutil.rmtree(self.lib + ".real")
         run("cp", "-a", self.lib, self.lib + ".real")
         run("umount", self.lib)
@@ -594,42 +599,100 @@ class SmallDisk:
         self.node.start()
 
 
-def use_up_log(lab, node):
-    """Writes keys until the log of @node needs a new segment."""
+KEYS = r"""
+import sys, urllib.error, urllib.parse, urllib.request
+data = urllib.parse.urlencode({"value": "x" * 200000}).encode()
+for n in range(100):
+    url = "http://%s/v2/keys/ballast" % sys.argv[1]
+    try:
+        urllib.request.urlopen(urllib.request.Request(url, data, method="PUT"), timeout=5).read()
+    except (OSError, urllib.error.URLError) as error:
+        print(error)
+"""
+
+
+def use_up_log(lab, node, journal):
+    """Writes keys until the log of @node has no room for what it must promise."""
     other = next(n for n in lab.nodes.values() if n is not node)
-    for n in range(200):
-        if "No space" in node.log()[-20000:]:
-            return
-        exit_of(other, "set", "/ballast", "%d" % n * 10000)
+    writer = subprocess.Popen(["ip", "netns", "exec", lab.client, sys.executable, "-c", KEYS,
+                               "%s:%d" % (other.address, API_PORT)])
+    try:
+        journal.wait("the engine has ended", limit=60)
+    finally:
+        writer.kill()
+        writer.wait()
 
 
-def full_disk(lab, node, moves_max):
-    watch = Watch(lab)
+def full_disk(lab, node, holder, moves_max):
     with SmallDisk(node) as disk:
-        lab.wait_whole()
+        primary, _ = lab.wait_whole()
+        if (primary is node) != holder:
+            lab.witness.ctl("switchover", SERVICE)
+            lab.wait_whole()
+        watch = Watch(lab)
         journal = Journal(node)
         since = now()
         disk.fill()
         try:
-            wait_for("a complaint about the disk",
-                     lambda: "No space" in journal.text() or use_up_log(lab, node), 60, 0.5)
-            time.sleep(6)
+            use_up_log(lab, node, journal)
+            time.sleep(8)
+            said = [line for line in journal.text().split("\n") if "No space" in line]
+            print("    %d complaints, the first: %s" % (len(said), said[0][:200]))
+            assert len(said) < 200
+            assert watch.client.last_ack() > now() - 1, "the service stopped"
         finally:
             disk.empty()
-        after = watch.settle(moves_max, since)
+        watch.settle(moves_max, since)
     lab.wait_whole()
-    return after
 
 
 def test_full_disk_of_a_follower(lab):
-    primary, standby = lab.wait_whole()
-    after, _ = full_disk(lab, standby, 0)
-    assert after is primary
+    _, standby = lab.wait_whole()
+    full_disk(lab, standby, False, 0)
 
 
 def test_full_disk_of_the_holder(lab):
-    primary, _ = lab.wait_whole()
-    full_disk(lab, primary, 2)
+    _, standby = lab.wait_whole()
+    full_disk(lab, standby, True, 2)
+
+
+def test_full_disk_of_who_must_take_over(lab):
+    """It cannot keep the new epoch, so it does nothing under it, and tries again."""
+    _, standby = lab.wait_whole()
+    with SmallDisk(standby) as disk:
+        primary, _ = lab.wait_whole()
+        watch = Watch(lab)
+        journal = Journal(standby)
+        since = now()
+        disk.fill()
+        try:
+            kill_pids([primary.postmaster()])
+            journal.wait("cannot keep the epoch", limit=20)
+            time.sleep(5)
+        finally:
+            disk.empty()
+        watch.settle(9, since)
+    lab.wait_whole()
+
+
+def test_full_disk_of_who_must_rejoin(lab):
+    _, standby = lab.wait_whole()
+    with SmallDisk(standby) as disk:
+        lab.wait_whole()
+        lab.witness.ctl("switchover", SERVICE, "--to", standby.name)
+        lab.wait_whole()
+        watch = Watch(lab)
+        journal = Journal(standby)
+        since = now()
+        disk.fill()
+        try:
+            kill_pids([standby.postmaster()])
+            journal.wait("cannot keep the epoch", limit=20)
+            time.sleep(5)
+        finally:
+            disk.empty()
+        watch.settle(2, since)
+    lab.wait_whole()
 
 
 def segments(node):
