@@ -122,6 +122,8 @@ static int run_cluster(struct line *l)
         const char *v;
         int r = parse_number(l, l->words[0], MEMBERS_MAX, &n);
 
+        if (r < 0)
+                return r;
         s->n_nodes = (unsigned)n;
         for (size_t i = 1; r >= 0 && i < l->n; i++) {
                 if (strcmp(l->words[i], "witness") == 0)

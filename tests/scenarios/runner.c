@@ -41,6 +41,7 @@ struct story {
         unsigned line; /* of the file */
         unsigned block; /* its first line */
         struct script script;
+        unsigned n_blocks; /* that ended */
         size_t n_told; /* what earlier blocks were told */
         struct text expected; /* by the block */
         struct text written; /* the file as it should be */
@@ -114,6 +115,7 @@ static void block_ends(struct story *s, bool rewrite)
         s->expected.n = 0;
         s->n_told = s->script.world ? s->script.world->n_text : 0;
         s->block = 0;
+        s->n_blocks++;
 }
 
 static void obey(struct story *s, const char *line)
@@ -163,8 +165,8 @@ static void go_through(struct story *s, char *bytes, bool rewrite)
         }
         if (expecting && !s->failed)
                 block_ends(s, rewrite);
-        else if (s->block != 0 && !s->failed) {
-                printf("%s:%u: nothing is expected of these commands\n", s->file, s->block);
+        else if ((s->block != 0 || s->n_blocks == 0) && !s->failed) {
+                printf("%s:%u: nothing is expected of these commands\n", s->file, s->line);
                 s->failed = true;
         }
 }

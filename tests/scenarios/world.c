@@ -519,7 +519,7 @@ static bool elects(struct world *w, node_id leader)
 {
         for (usec_t t = 0; t < SETUP_MAX && leader_of(w) == NODE_NOBODY; t += LOOK_EVERY)
                 world_advance(w, LOOK_EVERY);
-        return leader_of(w) == leader;
+        return leader_of(w) != NODE_NOBODY && (leader == NODE_NOBODY || leader_of(w) == leader);
 }
 
 static bool is_master(struct world *w, node_id id)
@@ -585,11 +585,8 @@ static struct world *world_led_by(const struct world_setup *setup)
 
 struct world *world_new(const struct world_setup *setup, const char **ret_why)
 {
-        struct world *w;
+        struct world *w = world_led_by(setup);
 
-        if (setup->leader == NODE_NOBODY)
-                return world_of_seed(setup, 1);
-        w = world_led_by(setup);
         if (!w) {
                 *ret_why = "with none of the seeds is that node elected first";
                 return NULL;
