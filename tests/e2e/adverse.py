@@ -132,6 +132,15 @@ def exit_of(node, *words, timeout=60):
     return result.returncode, result.stdout
 
 
+def switch_to(lab, node):
+    """Makes @node the master as soon as it is fit."""
+    primary, _ = lab.wait_whole()
+    if primary is not node:
+        wait_for("a switchover to %s" % node.name,
+                 lambda: exit_of(lab.witness, "switchover", SERVICE, "--to", node.name)[0] == 0, 30, 0.2)
+    lab.wait_whole()
+
+
 # A fault in the middle of the promotion.
 
 
@@ -625,10 +634,9 @@ def use_up_log(lab, node, journal):
 
 def full_disk(lab, node, holder, moves_max):
     with SmallDisk(node) as disk:
-        primary, _ = lab.wait_whole()
-        if (primary is node) != holder:
-            lab.witness.ctl("switchover", SERVICE)
-            lab.wait_whole()
+        lab.wait_whole()
+        if holder:
+            switch_to(lab, node)
         watch = Watch(lab)
         journal = Journal(node)
         since = now()
@@ -678,9 +686,7 @@ def test_full_disk_of_who_must_take_over(lab):
 def test_full_disk_of_who_must_rejoin(lab):
     _, standby = lab.wait_whole()
     with SmallDisk(standby) as disk:
-        lab.wait_whole()
-        lab.witness.ctl("switchover", SERVICE, "--to", standby.name)
-        lab.wait_whole()
+        switch_to(lab, standby)
         watch = Watch(lab)
         journal = Journal(standby)
         since = now()
