@@ -74,22 +74,33 @@ static void tell_addresses(struct world *w, struct machine *m)
 
 static void remove_address(struct world *w, struct machine *m)
 {
+        m->hands.address_wanted = false;
         if (!m->hands.address)
                 return;
         m->hands.address = false;
         tell_addresses(w, m);
 }
 
+static void kernel_removes(struct world *w, struct machine *m)
+{
+        tell(w, m, "the kernel takes the address away: its lifetime is over");
+        m->hands.address = false;
+        tell_addresses(w, m);
+}
+
 /* The lifetime that the kernel keeps: whole seconds, rounded down. */
-static bool prolong_address(struct world *w, struct machine *m)
+static void prolong_address(struct world *w, struct machine *m)
 {
         struct instant now = world_clock(w, m);
         usec_t whole = instant_until(m->hands.hold.close_by, now) / USEC_PER_SEC * USEC_PER_SEC;
 
         if (whole == 0)
-                return false;
+                return;
         m->hands.address_until = instant_after(now, whole);
-        return true;
+        if (m->hands.address)
+                return;
+        m->hands.address = true;
+        tell_addresses(w, m);
 }
 
 /* Letting go. */
@@ -172,10 +183,8 @@ void hands_act(struct world *w, struct machine *m)
         struct hands *h = &m->hands;
         struct instant now = world_clock(w, m);
 
-        if (h->address && instant_reached(h->address_until, now)) {
-                tell(w, m, "the kernel takes the address away: its lifetime is over");
-                remove_address(w, m);
-        }
+        if (h->address && instant_reached(h->address_until, now))
+                kernel_removes(w, m);
         if (h->armed && instant_reached(h->hold.close_by, now))
                 let_go(w, m);
         else if (h->armed && !h->letting_go && instant_reached(h->hold.demote_at, now))
@@ -197,8 +206,8 @@ static void take_hold(struct world *w, struct machine *m, const struct node_effe
         h->armed = true;
         h->epoch = e->epoch;
         h->hold = e->hold;
-        if (h->address)
-                (void)prolong_address(w, m);
+        if (h->address_wanted)
+                prolong_address(w, m);
         world_tell_engine(w, m, &(struct node_event){ .type = NODE_HANDS_ACK, .epoch = e->epoch });
 }
 
@@ -226,11 +235,9 @@ static const char *address_step(struct world *w, struct machine *m, enum failove
                 remove_address(w, m);
                 return NULL;
         }
-        if (!prolong_address(w, m))
-                return "the lease ends too soon";
-        m->hands.address = true;
-        tell_addresses(w, m);
-        return NULL;
+        m->hands.address_wanted = true;
+        prolong_address(w, m);
+        return m->hands.address ? NULL : "the lease ends too soon";
 }
 
 static const char *perform(struct world *w, struct machine *m, const struct hands_step *s)
@@ -344,7 +351,7 @@ void hands_crash(struct machine *m)
         struct database *d = &h->database;
 
         memset(h->steps, 0, sizeof(h->steps));
-        h->armed = h->letting_go = h->address = false;
+        h->armed = h->letting_go = h->address = h->address_wanted = false;
         d->clean = d->clean && !d->running;
         d->running = d->hung = d->noticed = d->open = d->streaming = d->crashed = false;
 }

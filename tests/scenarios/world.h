@@ -83,6 +83,7 @@ struct hands {
         uint64_t epoch_dead; /* what was let go of is never held again */
         struct node_hold hold;
         bool address;
+        bool address_wanted; /* it is put back when it vanishes */
         struct instant address_until; /* the kernel removes it then */
         struct hands_step steps[WORLD_STEPS_MAX];
         uint64_t serial;
