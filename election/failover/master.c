@@ -148,10 +148,13 @@ static void stay(struct failover *f, const struct failover_view *v)
         failover_text(end_order(f, v), "undone: %s", f->why);
 }
 
-/* What is left of a lease decides how politely the database can be asked to stop. */
+/*
+ * As long as the lease lives there is time for a clean stop, even when the demotion begins at its
+ * deadline: the hands make it a hard one before the lease ends.
+ */
 static void demote(struct failover *f, const struct failover_view *v)
 {
-        bool in_a_hurry = v->lease != FAILOVER_LEASE_OURS || instant_reached(v->demote_at, v->now);
+        bool in_a_hurry = v->lease != FAILOVER_LEASE_OURS;
 
         f->release_reserved = false;
         if (f->state == FAILOVER_SWITCHING)
@@ -549,12 +552,18 @@ static const char *target_trouble(const struct failover *f, const struct failove
         return NULL;
 }
 
+/*
+ * Without knowing where the stop ended, nobody can say that the target has everything; and what it
+ * said before the stop does not show that it still lives.
+ */
 static bool target_has_everything(const struct failover *f, const struct failover_view *v)
 {
+        const struct failover_report *r = &v->reports[f->target];
+
         if (!f->config.has_database || v->order.type == FAILOVER_ORDER_FAILOVER)
                 return true;
-        /* Without knowing where the stop ended, nobody can say that the target has everything. */
-        return f->closed_lsn != 0 && v->reports[f->target].position.lsn >= f->closed_lsn;
+        return f->closed_lsn != 0 && r->position.lsn >= f->closed_lsn &&
+               instant_reached(f->closed_at, r->heard);
 }
 
 static bool look_at_target(struct failover *f, const struct failover_view *v)
