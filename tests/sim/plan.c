@@ -146,7 +146,7 @@ static void draw_short_reigns(struct sim_plan *p, struct random *r)
         p->sync_min = 3 * USEC_PER_MSEC;
         p->sync_max = between(r, 5, 30) * USEC_PER_MSEC;
         p->stall_permille = 0;
-        p->request_every = between(r, 10, 40) * USEC_PER_MSEC;
+        p->request_every = between(r, 20, 60) * USEC_PER_MSEC;
         p->large_permille = 400;
 }
 
@@ -164,7 +164,7 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
         draw_faults(p, &r);
         p->request_every = (chance(&r, 150) ? between(&r, 10, 50) : between(&r, 100, 1000)) *
                            USEC_PER_MSEC;
-        if (p->n_nodes >= 3 && chance(&r, 25))
+        if (p->n_nodes >= 3 && chance(&r, 15))
                 draw_short_reigns(p, &r);
         p->heal_all = !chance(&r, 250);
         p->setup_max = 10 * USEC_PER_SEC;
