@@ -118,6 +118,11 @@ def reported(node, about):
     return {}
 
 
+def is_fit(primary, standby):
+    known = reported(primary, standby)
+    return known.get("streaming") and known.get("healthy")
+
+
 def in_background(node, *words):
     """failoverctl, while the test goes on."""
     return subprocess.Popen(node.inside(os.path.join(node.lab.build, "failoverctl"), "-c", node.conf,
@@ -266,6 +271,145 @@ def test_cold_start_where_the_old_primary_is_last(lab):
     time.sleep(12)
     primary.boot()
     lab.wait_whole(120)
+
+
+def interrupt_rejoin(lab, fault, text):
+    """The old primary is rewound, and disturbed in it: it is never started on half a directory."""
+    primary, standby = lab.wait_whole()
+    watch = Watch(lab)
+    since = now()
+    primary.die()
+    wait_for("a write on the other node", lambda: watch.writes(standby) > since, 20)
+    journal = Journal(primary)
+    primary.boot()
+    journal.wait(text, limit=30)
+    time.sleep(random.uniform(0, 0.3))
+    fault(primary)
+    after, _ = watch.settle(1, since, 120)
+    assert after is standby
+
+
+def test_agent_dies_while_it_rewinds(lab):
+    interrupt_rejoin(lab, lambda n: kill_pids(n.processes("agent")), "agent: rewinding to")
+
+
+def test_machine_dies_while_it_rewinds(lab):
+
+    def fault(node):
+        node.die()
+        node.boot()
+
+    interrupt_rejoin(lab, fault, "agent: rewinding to")
+
+
+def test_engine_dies_while_it_rejoins(lab):
+    interrupt_rejoin(lab, lambda n: kill_pids(n.processes("engine")), "rejoin begins")
+
+
+def test_executor_dies_while_it_rejoins(lab):
+    interrupt_rejoin(lab, lambda n: kill_pids(n.processes("executor")), "rejoin begins")
+
+
+def empty_standby(lab):
+    """A standby whose disk is new."""
+    primary, standby = lab.wait_whole()
+    standby.die()
+    shutil.rmtree(standby.data_dir)
+    standby.boot()
+    wait_for("the agent", lambda: standby.processes("agent"), 10)
+    return primary, standby
+
+
+def begin_clone(standby):
+    """A member that was just started may refuse at first: it does not know who is master."""
+    journal = Journal(standby)
+
+    def is_begun():
+        order = in_background(standby, "clone", SERVICE)
+        wait_for("an answer", lambda: order.poll() is not None or "agent: copying" in journal.text(), 20)
+        if order.poll() is None:
+            return order
+        print("    " + order.communicate()[0].strip())
+        return None
+
+    return wait_for("a clone to begin", is_begun, 20)
+
+
+def clone_again(lab, standby):
+
+    def is_begun():
+        """Until it is, an earlier one may be under way, or the node does not know the master yet."""
+        status, _ = exit_of(standby, "clone", SERVICE, timeout=120)
+        return status == 0
+
+    if not standby.streams():
+        wait_for("a clone", is_begun, 60, 0.5)
+    lab.allow_clients()
+
+
+def test_machine_dies_while_it_is_cloned(lab):
+    primary, standby = empty_standby(lab)
+    watch = Watch(lab)
+    since = now()
+    order = begin_clone(standby)
+    time.sleep(random.uniform(0, 0.3))
+    standby.die()
+    order.communicate(timeout=60)
+    time.sleep(1)
+    standby.boot()
+    clone_again(lab, standby)
+    after, _ = watch.settle(0, since, 120)
+    assert after is primary
+
+
+def test_source_dies_while_it_is_copied(lab):
+    primary, standby = empty_standby(lab)
+    watch = Watch(lab)
+    since = now()
+    order = begin_clone(standby)
+    kill_pids([primary.postmaster()])
+    order.communicate(timeout=120)
+    clone_again(lab, standby)
+    after, _ = watch.settle(0, since, 120)
+    assert after is primary
+
+
+def test_killed_standby_comes_back(lab):
+    primary, standby = lab.wait_whole()
+    watch = Watch(lab)
+    since = now()
+    for _ in range(3):
+        kill_pids([standby.postmaster()])
+        wait_for("the standby to stream again", standby.streams, 30)
+    after, _ = watch.settle(0, since)
+    assert after is primary
+    assert watch.client.outage(since) < 1
+
+
+def test_machine_stands_still(lab):
+    """Every process stops for a while and goes on. What writes over the address is fenced by the
+    kernel; what is connected locally is closed as soon as the hands run again."""
+    primary, standby = lab.wait_whole()
+    watch = Watch(lab)
+    since = now()
+    supervisor = primary.supervisor.pid
+    pids = [p for p in primary.pids() if p != supervisor]
+    kill_pids(pids, signal.SIGSTOP)
+    try:
+        wait_for("a write on the other node", lambda: watch.writes(standby) > since, 20)
+        time.sleep(2)
+        assert not primary.has_address(), "the kernel kept the address"
+    finally:
+        resumed = now()
+        kill_pids(pids, signal.SIGCONT)
+    lab.wait_whole()
+    late = [t for _, t in watch.local[primary].acks() if t > resumed]
+    print("    %d writes on the old primary after it went on, for %.0f ms" % (
+        len(late), (max(late) - resumed) * 1000 if late else 0))
+    assert not late or max(late) - resumed < 0.1, "the old primary was open for too long"
+    primary_again, _ = lab.wait_whole()
+    assert primary_again is standby
+    watch.stop()
 
 
 # Switchovers that are disturbed.
@@ -900,6 +1044,48 @@ def test_orders_of_another_user(lab):
         assert text, ask
 
 
+# A database that was there before.
+
+
+def test_adopts_a_running_database():
+    """A server that is there and serves is taken over without a restart, and a copy made of it."""
+    with Lab(build=OPTIONS.build, profile=OPTIONS.profile) as lab:
+        node = lab.db1
+        server = node.inside("setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups")
+        run(*server, os.path.join(lab.bin, "initdb"), "-D", node.data_dir, "-A", "trust")
+        with open(os.path.join(node.data_dir, "postgresql.conf"), "a", encoding="ascii") as file:
+            file.write("unix_socket_directories = '%s'\nlisten_addresses = '*'\nwal_log_hints = on\n"
+                       "hot_standby = on\nport = %d\n" % (node.socket_dir, PORT))
+        run(*server, os.path.join(lab.bin, "pg_ctl"), "-D", node.data_dir, "-w", "-l",
+            os.path.join(node.dir, "pg", "log"), "start")
+        node.sql("CREATE TABLE ledger (n bigint PRIMARY KEY, at timestamptz DEFAULT clock_timestamp())")
+        node.sql("INSERT INTO ledger VALUES (1)")
+        node.sql("CREATE ROLE app LOGIN SUPERUSER")
+        before = node.postmaster()
+        lab.start()
+        time.sleep(3)
+        assert node.postmaster() == before, "the database was touched before anybody asked for it"
+        status, text = exit_of(node, "bootstrap", SERVICE, "--adopt")
+        if status != 0:
+            print("    " + text.strip())
+            assert "restart" in text, text
+            run(*server, os.path.join(lab.bin, "pg_ctl"), "-D", node.data_dir, "-w", "-l",
+                os.path.join(node.dir, "pg", "log"), "-m", "fast", "restart")
+            before = node.postmaster()
+            node.ctl("bootstrap", SERVICE, "--adopt")
+        wait_for("a primary", node.is_primary, 20)
+        assert node.postmaster() == before, "the adopted server was restarted"
+        lab.db2.ctl("clone", SERVICE)
+        lab.allow_clients()
+        lab.wait_whole()
+        watch = Watch(lab)
+        since = now()
+        kill_pids([node.postmaster()])
+        wait_for("the copy to be master", lambda: watch.writes(lab.db2) > since, 20)
+        watch.settle(1, since)
+        assert lab.db2.sql("SELECT count(*) FROM ledger WHERE n = 1") == "1"
+
+
 # Long ones.
 
 
@@ -925,6 +1111,8 @@ def test_twenty_failovers(lab):
     worst = 0
     for _ in range(20):
         primary, standby = lab.wait_whole()
+        # Before that the database is rather started again where it was.
+        wait_for("the standby to be fit", lambda: is_fit(primary, standby), 20)
         watch = Watch(lab)
         since = now()
         kill_pids([primary.postmaster()])
@@ -955,10 +1143,16 @@ QUICK = ["postmaster_dies_while_it_is_promoted", "executor_dies_while_its_node_i
          "primary_that_cannot_send", "damaged_log_is_refused_with_its_place", "exit_codes"]
 
 
+OPTIONS = argparse.Namespace()
+
+
 def attempt(lab, name):
     began = now()
     try:
-        TESTS[name](lab)
+        if inspect.signature(TESTS[name]).parameters:
+            TESTS[name](lab)
+        else:
+            TESTS[name]()
         print("ok   %-60s %5.1f s" % (name, now() - began), flush=True)
         return True
     except Exception:  # a failure of one test is told, and the next one runs
@@ -988,7 +1182,7 @@ def main():
     parser.add_argument("--quick", action="store_true", help="only those that belong to make check")
     parser.add_argument("tests", nargs="*", choices=[[], *TESTS], metavar="TEST",
                         help="one of: " + ", ".join(TESTS))
-    options = parser.parse_args()
+    options = parser.parse_args(namespace=OPTIONS)
     results = []
     with Lab(build=options.build, profile=options.profile) as lab:
         lab.start()

@@ -254,6 +254,8 @@ class Node:
 
 
 class Lab:
+    labs = 0  # that this process has made
+
     def __init__(self, build="build", profile="lan", on_crash="failover", keep=False, extra=""):
         self.build = os.path.abspath(build)
         self.supervise = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../lib/supervise.sh")
@@ -261,7 +263,8 @@ class Lab:
         self.on_crash = on_crash
         self.extra = extra
         self.keep = keep
-        self.prefix = "fo%d-" % os.getpid()
+        Lab.labs += 1
+        self.prefix = "fo%d-%d-" % (os.getpid(), Lab.labs)
         self.switch = self.prefix + "switch"
         self.client = self.prefix + "client"
         self.dir = tempfile.mkdtemp(prefix="failoverd-lab-")
