@@ -79,8 +79,6 @@ static struct node *node_of(struct sim *s, struct machine *m)
         struct raft_durable durable = disk_durable(&m->disk, &entries);
         struct node_config config = {
                 .self = m->id,
-                .incarnation = sim_between(s, 1, INT64_MAX),
-                .seed = random_next(&s->random),
                 .members = members_of(s),
                 .heartbeat = s->plan.heartbeat,
                 .election_timeout = s->plan.election_timeout,
@@ -91,6 +89,10 @@ static struct node *node_of(struct sim *s, struct machine *m)
         };
         size_t n_adopted = hands_adopted(s, m, adopted);
         struct node *ret;
+
+        /* One after the other: the order within an initializer is the compiler's choice. */
+        config.incarnation = sim_between(s, 1, INT64_MAX);
+        config.seed = random_next(&s->random);
 
         for (unsigned i = 1; i <= s->plan.n_nodes; i++)
                 (void)snprintf(config.names[i], NAME_SIZE, "%s", sim_node_name(s, (node_id)i));

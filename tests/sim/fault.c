@@ -185,15 +185,19 @@ static node_id some_target(struct sim *s)
         return (node_id)sim_between(s, 0, s->plan.n_candidates);
 }
 
+/* The random numbers are drawn one after the other: arguments have no order of their own. */
 static void give_order(struct sim *s, struct machine *m, enum sim_fault fault)
 {
+        size_t service = some_service(s);
+        node_id target = some_target(s);
+
         if (fault == FAULT_SWITCHOVER)
-                client_order(s, m, NODE_ORDER_SWITCHOVER, some_service(s), some_target(s));
+                client_order(s, m, NODE_ORDER_SWITCHOVER, service, target);
         else if (fault == FAULT_FAILOVER)
-                client_order(s, m, NODE_ORDER_FAILOVER, some_service(s), some_target(s));
+                client_order(s, m, NODE_ORDER_FAILOVER, service, target);
         else
                 client_order(s, m, sim_chance(s, 400) ? NODE_ORDER_PAUSE : NODE_ORDER_RESUME,
-                             some_service(s), NODE_NOBODY);
+                             service, NODE_NOBODY);
 }
 
 void fault_strike(struct sim *s, struct machine *m, enum sim_fault fault)
@@ -312,10 +316,11 @@ static struct machine *some_victim(struct sim *s)
 static void strike_randomly(struct sim *s, struct occurrence *o)
 {
         usec_t next = s->now + 1 + sim_about(s, s->plan.fault_every);
+        struct machine *victim = some_victim(s);
 
         if (s->faults_stopped)
                 return;
-        fault_strike(s, some_victim(s), some_fault(s));
+        fault_strike(s, victim, some_fault(s));
         if (next < s->heal_at)
                 queue_plan_again(&s->queue, o, next);
 }
