@@ -52,6 +52,14 @@ def kill_pids(pids, number=signal.SIGKILL):
             pass
 
 
+def end_in_order(number, frame):
+    """A test that is told to end removes what it made, as after a failure."""
+    raise SystemExit("ended by signal %d" % number)
+
+
+signal.signal(signal.SIGTERM, end_in_order)
+
+
 class Follower:
     """A program that prints lines; a thread keeps them."""
 
