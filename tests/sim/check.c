@@ -54,23 +54,64 @@ static void check_complete(struct sim *s, struct machine *m, uint64_t term)
                          sim_node_name(s, m->id), term, i);
 }
 
-/* The first time that an entry is committed anywhere: which write of a client it is. */
-static void note_write(struct sim *s, const struct raft_entry *e)
+static void note_key(struct sim *s, uint64_t index, const struct store_command *c)
 {
-        struct store_command c;
         uint64_t number = 0;
 
-        if (e->type != RAFT_ENTRY_COMMAND || store_command_peek(e->bytes, e->n) != STORE_KEY ||
+        if (c->key.value && c->key.value[0] == 'w' && !c->key.system)
+                number = strtoull(c->key.value + 1, NULL, 10);
+        if (number == 0 || number > s->n_requests)
+                return;
+        /* A message that the network repeats is a request of its own. */
+        if (s->requests[number - 1].index != 0 && s->plan.duplicate_permille == 0)
+                sim_fail(s, "write %" PRIu64 " was committed twice", number);
+        s->requests[number - 1].index = index;
+}
+
+/* A release in favour of another node, unless an operator accepts that something is lost. */
+static void note_release(struct sim *s, const struct store_command *c)
+{
+        struct machine *m = sim_machine(s, c->origin.node);
+        struct node_service_view view;
+
+        for (size_t i = 0; i < s->plan.n_services; i++) {
+                if (strcmp(c->service, s->services[i].name) != 0)
+                        continue;
+                s->handovers[i] = (struct handover){ 0 };
+                if (c->reserved_for == NODE_NOBODY || !m->engine.running || !s->plan.has_database)
+                        return;
+                node_service_view(m->engine.node, i, machine_clock(s, m), &view);
+                if (view.order.type == FAILOVER_ORDER_SWITCHOVER)
+                        s->handovers[i] = (struct handover){ .to = c->reserved_for,
+                                                             .lsn = m->hands[i].database.lsn };
+        }
+}
+
+void check_promotion(struct sim *s, struct machine *m, size_t service)
+{
+        struct handover *h = &s->handovers[service];
+        uint64_t lsn = m->hands[service].database.lsn;
+
+        if (h->to == m->id && lsn < h->lsn)
+                sim_fail(s, "the hand-over of %s to %s lost %" PRIu64 " bytes",
+                         s->services[service].name, sim_node_name(s, m->id), h->lsn - lsn);
+        s->tally.handovers += h->to == m->id;
+        *h = (struct handover){ 0 };
+}
+
+/* The first time that an entry is committed anywhere. */
+static void note_command(struct sim *s, const struct raft_entry *e)
+{
+        enum store_command_type type = store_command_peek(e->bytes, e->n);
+        struct store_command c;
+
+        if (e->type != RAFT_ENTRY_COMMAND || (type != STORE_KEY && type != STORE_RELEASE) ||
             store_command_decode(e->bytes, e->n, &c) < 0)
                 return;
-        if (c.key.value && c.key.value[0] == 'w' && !c.key.system)
-                number = strtoull(c.key.value + 1, NULL, 10);
-        if (number > 0 && number <= s->n_requests) {
-                /* A message that the network repeats is a request of its own. */
-                if (s->requests[number - 1].index != 0 && s->plan.duplicate_permille == 0)
-                        sim_fail(s, "write %" PRIu64 " was committed twice", number);
-                s->requests[number - 1].index = e->index;
-        }
+        if (type == STORE_KEY)
+                note_key(s, e->index, &c);
+        else
+                note_release(s, &c);
         store_command_done(&c);
 }
 
@@ -82,7 +123,7 @@ static void committed_first(struct sim *s, struct machine *m, const struct raft_
                                                                      node_raft(m->engine.node)),
                                                              .digest = entry_digest(e) };
         s->tally.committed++;
-        note_write(s, e);
+        note_command(s, e);
 }
 
 /* Each member's committed entries are the same as everybody's. */

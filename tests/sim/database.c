@@ -261,6 +261,7 @@ static const char *promote(struct sim *s, struct machine *m, size_t service)
 
         if (!d->running || d->hung)
                 return "the database does not run";
+        check_promotion(s, m, service);
         if (!d->primary)
                 new_timeline(s, service, d);
         run_as(d, true);

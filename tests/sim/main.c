@@ -206,6 +206,7 @@ static const struct {
         { "restarts in place",                    offsetof(struct tally, restarts),            true },
         { "rejoins",                              offsetof(struct tally, rejoins),             true },
         { "switchovers accepted",                 offsetof(struct tally, switchovers),         true },
+        { "hand-overs without loss",              offsetof(struct tally, handovers),           true },
         { "engine crashes",                       offsetof(struct tally, crashes),             true },
         { "machine crashes",                      offsetof(struct tally, machine_crashes),     true },
         { "torn writes",                          offsetof(struct tally, torn_writes),         true },

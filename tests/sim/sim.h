@@ -262,6 +262,12 @@ struct committed {
         uint64_t digest;
 };
 
+/* A planned hand-over: nothing of what the old master had may be missing at the new one. */
+struct handover {
+        node_id to;
+        uint64_t lsn;
+};
+
 struct tally {
         uint64_t seeds;
         uint64_t events;
@@ -283,6 +289,7 @@ struct tally {
         uint64_t restarts;
         uint64_t rejoins;
         uint64_t switchovers; /* orders that were accepted */
+        uint64_t handovers; /* leases given to whom they were meant for, without loss */
         uint64_t crashes;
         uint64_t machine_crashes;
         uint64_t torn_writes;
@@ -336,6 +343,7 @@ struct sim {
         uint64_t epoch_accepted[SIM_SERVICES_MAX];
         usec_t accepting_since[SIM_SERVICES_MAX];
         uint64_t epoch_expired[SIM_SERVICES_MAX];
+        struct handover handovers[SIM_SERVICES_MAX];
         uint64_t timelines[SIM_SERVICES_MAX];
         uint64_t timeline_fork[SIM_SERVICES_MAX][512]; /* where each one begins */
         uint64_t timeline_parent[SIM_SERVICES_MAX][512];
@@ -475,6 +483,8 @@ void client_engine_gone(struct sim *s, struct machine *m);
 void check_engine(struct sim *s, struct machine *m);
 void check_resources(struct sim *s, struct machine *m, size_t service);
 uint64_t check_digest(const uint8_t *bytes, size_t n, uint64_t digest);
+/* The database on @m becomes a primary with what it has. */
+void check_promotion(struct sim *s, struct machine *m, size_t service);
 /* A number for all that the store of @n holds, the same on every replica. */
 uint64_t check_store_digest(const struct node *n);
 
