@@ -4,37 +4,6 @@
  */
 #include "tests/sim/sim.h"
 
-static const char *const names[FAULTS] = {
-        [FAULT_ENGINE_CRASH] = "engine crash",
-        [FAULT_EXECUTOR_CRASH] = "executor crash",
-        [FAULT_AGENT_CRASH] = "agent crash",
-        [FAULT_DAEMONS_CRASH] = "all daemons crash",
-        [FAULT_MACHINE_CRASH] = "machine crash",
-        [FAULT_ENGINE_PAUSE] = "engine pause",
-        [FAULT_EXECUTOR_PAUSE] = "executor pause",
-        [FAULT_AGENT_PAUSE] = "agent pause",
-        [FAULT_MACHINE_SUSPEND] = "machine suspend",
-        [FAULT_ISOLATE] = "isolation",
-        [FAULT_CUT_ONE_WAY] = "one-way cut",
-        [FAULT_CUT_PAIR] = "cut between two",
-        [FAULT_SPLIT] = "split",
-        [FAULT_BRIDGE] = "bridge",
-        [FAULT_CLOG] = "clogged link",
-        [FAULT_SWIZZLE] = "swizzle",
-        [FAULT_DISK_STALL] = "disk stall",
-        [FAULT_DATABASE_CRASH] = "database crash",
-        [FAULT_DATABASE_HANG] = "database hang",
-        [FAULT_SWITCHOVER] = "order: switchover",
-        [FAULT_FAILOVER] = "order: failover",
-        [FAULT_PAUSE] = "order: pause",
-        [FAULT_POWER] = "power failure",
-};
-
-const char *fault_name(enum sim_fault fault)
-{
-        return fault < FAULTS ? names[fault] : "?";
-}
-
 usec_t fault_length(struct sim *s, usec_t length)
 {
         usec_t left = s->heal_at > s->now ? s->heal_at - s->now : 0;
@@ -71,7 +40,8 @@ static void cut_both(struct sim *s, node_id a, node_id b, usec_t length)
         network_cut(s, b, a, length);
 }
 
-static node_id other_node(struct sim *s, node_id id)
+/* Another member, or nobody if there is none. */
+static node_id some_other(struct sim *s, node_id id)
 {
         node_id other;
 
@@ -81,67 +51,21 @@ static node_id other_node(struct sim *s, node_id id)
         return other >= id ? (node_id)(other + 1) : other;
 }
 
-static void isolate(struct sim *s, node_id id)
+static size_t some_service(struct sim *s)
 {
-        usec_t length = some_length(s);
-        uint64_t directions = sim_between(s, 0, 3); /* mostly both; else only in, or only out */
-
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
-                if (i == id)
-                        continue;
-                if (directions != 0)
-                        network_cut(s, (node_id)i, id, length);
-                if (directions != 1)
-                        network_cut(s, id, (node_id)i, length);
-        }
+        return (size_t)sim_between(s, 0, s->plan.n_services - 1);
 }
 
-static void split(struct sim *s)
+static node_id some_target(struct sim *s)
 {
-        uint64_t sides = random_next(&s->random);
-        usec_t length = some_length(s);
-
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
-                        if ((sides >> a & 1) != (sides >> b & 1))
-                                cut_both(s, (node_id)a, (node_id)b, length);
+        return (node_id)sim_between(s, 0, s->plan.n_candidates);
 }
 
-/* All reach @id, but not one another. */
-static void bridge(struct sim *s, node_id id)
-{
-        usec_t length = some_length(s);
+/* Processes and machines. */
 
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
-                        if (a != id && b != id)
-                                cut_both(s, (node_id)a, (node_id)b, length);
-}
-
-static void swizzle(struct sim *s)
+static void crash_engine(struct sim *s, struct machine *m)
 {
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = 1; b <= s->plan.n_nodes; b++)
-                        if (a != b && sim_chance(s, 600))
-                                network_clog(s, (node_id)a, (node_id)b, some_length(s));
-}
-
-static void pause_executor(struct sim *s, struct machine *m)
-{
-        if (!m->executor_up || m->executor_paused_until > s->now)
-                return;
-        m->executor_paused_until = s->now + some_length(s);
-        s->tally.pauses++;
-        STORY(s, m, "the executor stands still");
-}
-
-static void pause_agent(struct sim *s, struct machine *m)
-{
-        if (!m->agent_up || m->agent_paused_until > s->now)
-                return;
-        m->agent_paused_until = s->now + some_length(s);
-        s->tally.pauses++;
-        STORY(s, m, "the agent stands still");
+        engine_crash(s, m);
 }
 
 static void executor_returns(struct sim *s, struct occurrence *o)
@@ -169,120 +93,209 @@ static void crash_executor(struct sim *s, struct machine *m)
         o->life = m->executor_life;
 }
 
-static void power_failure(struct sim *s)
+static void crash_agent(struct sim *s, struct machine *m)
 {
+        hands_agent_crash(s, m);
+}
+
+static void crash_daemons(struct sim *s, struct machine *m)
+{
+        if (m->up && m->agent_up) {
+                m->agent_up = false;
+                m->agent_life++;
+        }
+        crash_executor(s, m);
+}
+
+static void crash_machine(struct sim *s, struct machine *m)
+{
+        machine_crash(s, m, some_length(s));
+}
+
+static void crash_all_machines(struct sim *s, struct machine *m)
+{
+        (void)m;
         for (unsigned i = 1; i <= s->plan.n_nodes; i++)
                 machine_crash(s, sim_machine(s, (node_id)i), some_length(s));
 }
 
-static size_t some_service(struct sim *s)
+static void pause_engine(struct sim *s, struct machine *m)
 {
-        return (size_t)sim_between(s, 0, s->plan.n_services - 1);
+        engine_pause(s, m, some_length(s));
 }
 
-static node_id some_target(struct sim *s)
+static void pause_executor(struct sim *s, struct machine *m)
 {
-        return (node_id)sim_between(s, 0, s->plan.n_candidates);
+        if (!m->executor_up || m->executor_paused_until > s->now)
+                return;
+        m->executor_paused_until = s->now + some_length(s);
+        s->tally.pauses++;
+        STORY(s, m, "the executor stands still");
 }
 
-/* The random numbers are drawn one after the other: arguments have no order of their own. */
-static void give_order(struct sim *s, struct machine *m, enum sim_fault fault)
+static void pause_agent(struct sim *s, struct machine *m)
+{
+        if (!m->agent_up || m->agent_paused_until > s->now)
+                return;
+        m->agent_paused_until = s->now + some_length(s);
+        s->tally.pauses++;
+        STORY(s, m, "the agent stands still");
+}
+
+static void suspend_machine(struct sim *s, struct machine *m)
+{
+        machine_suspend(s, m, some_length(s));
+}
+
+static void stall_disk(struct sim *s, struct machine *m)
+{
+        m->disk.stalled_until = s->now + some_length(s);
+        s->tally.stalls++;
+}
+
+static void crash_database(struct sim *s, struct machine *m)
+{
+        database_crash(s, m, some_service(s));
+}
+
+static void hang_database(struct sim *s, struct machine *m)
+{
+        usec_t length = some_length(s);
+
+        database_hang(s, m, some_service(s), length);
+}
+
+/* The network. */
+
+static void isolate(struct sim *s, struct machine *m)
+{
+        usec_t length = some_length(s);
+        uint64_t directions = sim_between(s, 0, 3); /* mostly both; else only in, or only out */
+
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+                if (i == m->id)
+                        continue;
+                if (directions != 0)
+                        network_cut(s, (node_id)i, m->id, length);
+                if (directions != 1)
+                        network_cut(s, m->id, (node_id)i, length);
+        }
+}
+
+static void cut_one_way(struct sim *s, struct machine *m)
+{
+        node_id other = some_other(s, m->id);
+
+        if (other != NODE_NOBODY)
+                network_cut(s, m->id, other, some_length(s));
+}
+
+static void cut_pair(struct sim *s, struct machine *m)
+{
+        node_id other = some_other(s, m->id);
+
+        if (other != NODE_NOBODY)
+                cut_both(s, m->id, other, some_length(s));
+}
+
+static void split(struct sim *s, struct machine *m)
+{
+        uint64_t sides = random_next(&s->random);
+        usec_t length = some_length(s);
+
+        (void)m;
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+                        if ((sides >> a & 1) != (sides >> b & 1))
+                                cut_both(s, (node_id)a, (node_id)b, length);
+}
+
+/* All reach @m, but not one another. */
+static void bridge(struct sim *s, struct machine *m)
+{
+        usec_t length = some_length(s);
+
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+                        if (a != m->id && b != m->id)
+                                cut_both(s, (node_id)a, (node_id)b, length);
+}
+
+static void clog_link(struct sim *s, struct machine *m)
+{
+        node_id other = some_other(s, m->id);
+
+        if (other != NODE_NOBODY)
+                network_clog(s, m->id, other, some_length(s));
+}
+
+static void swizzle(struct sim *s, struct machine *m)
+{
+        (void)m;
+        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
+                for (unsigned b = 1; b <= s->plan.n_nodes; b++)
+                        if (a != b && sim_chance(s, 600))
+                                network_clog(s, (node_id)a, (node_id)b, some_length(s));
+}
+
+/* People. Random numbers are drawn one after the other: arguments have no order of their own. */
+
+static void order_switchover(struct sim *s, struct machine *m)
 {
         size_t service = some_service(s);
-        node_id target = some_target(s);
 
-        if (fault == FAULT_SWITCHOVER)
-                client_order(s, m, NODE_ORDER_SWITCHOVER, service, target);
-        else if (fault == FAULT_FAILOVER)
-                client_order(s, m, NODE_ORDER_FAILOVER, service, target);
-        else
-                client_order(s, m, sim_chance(s, 400) ? NODE_ORDER_PAUSE : NODE_ORDER_RESUME,
-                             service, NODE_NOBODY);
+        client_order(s, m, NODE_ORDER_SWITCHOVER, service, some_target(s));
 }
+
+static void order_failover(struct sim *s, struct machine *m)
+{
+        size_t service = some_service(s);
+
+        client_order(s, m, NODE_ORDER_FAILOVER, service, some_target(s));
+}
+
+static void order_pause(struct sim *s, struct machine *m)
+{
+        enum node_order order = sim_chance(s, 400) ? NODE_ORDER_PAUSE : NODE_ORDER_RESUME;
+
+        client_order(s, m, order, some_service(s), NODE_NOBODY);
+}
+
+/* clang-format off */
+static const struct {
+        const char *name;
+        void (*strike)(struct sim *s, struct machine *m);
+} faults[FAULTS] = {
+        [FAULT_ENGINE_CRASH]    = { "engine crash",      crash_engine },
+        [FAULT_EXECUTOR_CRASH]  = { "executor crash",    crash_executor },
+        [FAULT_AGENT_CRASH]     = { "agent crash",       crash_agent },
+        [FAULT_DAEMONS_CRASH]   = { "all daemons crash", crash_daemons },
+        [FAULT_MACHINE_CRASH]   = { "machine crash",     crash_machine },
+        [FAULT_ENGINE_PAUSE]    = { "engine pause",      pause_engine },
+        [FAULT_EXECUTOR_PAUSE]  = { "executor pause",    pause_executor },
+        [FAULT_AGENT_PAUSE]     = { "agent pause",       pause_agent },
+        [FAULT_MACHINE_SUSPEND] = { "machine suspend",   suspend_machine },
+        [FAULT_ISOLATE]         = { "isolation",         isolate },
+        [FAULT_CUT_ONE_WAY]     = { "one-way cut",       cut_one_way },
+        [FAULT_CUT_PAIR]        = { "cut between two",   cut_pair },
+        [FAULT_SPLIT]           = { "split",             split },
+        [FAULT_BRIDGE]          = { "bridge",            bridge },
+        [FAULT_CLOG]            = { "clogged link",      clog_link },
+        [FAULT_SWIZZLE]         = { "swizzle",           swizzle },
+        [FAULT_DISK_STALL]      = { "disk stall",        stall_disk },
+        [FAULT_DATABASE_CRASH]  = { "database crash",    crash_database },
+        [FAULT_DATABASE_HANG]   = { "database hang",     hang_database },
+        [FAULT_SWITCHOVER]      = { "order: switchover", order_switchover },
+        [FAULT_FAILOVER]        = { "order: failover",   order_failover },
+        [FAULT_PAUSE]           = { "order: pause",      order_pause },
+        [FAULT_POWER]           = { "power failure",     crash_all_machines },
+};
+/* clang-format on */
 
 void fault_strike(struct sim *s, struct machine *m, enum sim_fault fault)
 {
-        node_id other = other_node(s, m->id);
-        usec_t length = some_length(s);
-
-        STORY(s, m, "fault: %s", fault_name(fault));
-        switch (fault) {
-        case FAULT_ENGINE_CRASH:
-                engine_crash(s, m);
-                return;
-        case FAULT_EXECUTOR_CRASH:
-                crash_executor(s, m);
-                return;
-        case FAULT_AGENT_CRASH:
-                hands_agent_crash(s, m);
-                return;
-        case FAULT_DAEMONS_CRASH:
-                if (m->up && m->agent_up) {
-                        m->agent_up = false;
-                        m->agent_life++;
-                }
-                crash_executor(s, m);
-                return;
-        case FAULT_MACHINE_CRASH:
-                machine_crash(s, m, length);
-                return;
-        case FAULT_ENGINE_PAUSE:
-                engine_pause(s, m, length);
-                return;
-        case FAULT_EXECUTOR_PAUSE:
-                pause_executor(s, m);
-                return;
-        case FAULT_AGENT_PAUSE:
-                pause_agent(s, m);
-                return;
-        case FAULT_MACHINE_SUSPEND:
-                machine_suspend(s, m, length);
-                return;
-        case FAULT_ISOLATE:
-                isolate(s, m->id);
-                return;
-        case FAULT_CUT_ONE_WAY:
-                if (other != NODE_NOBODY)
-                        network_cut(s, m->id, other, length);
-                return;
-        case FAULT_CUT_PAIR:
-                if (other != NODE_NOBODY)
-                        cut_both(s, m->id, other, length);
-                return;
-        case FAULT_SPLIT:
-                split(s);
-                return;
-        case FAULT_BRIDGE:
-                bridge(s, m->id);
-                return;
-        case FAULT_CLOG:
-                if (other != NODE_NOBODY)
-                        network_clog(s, m->id, other, length);
-                return;
-        case FAULT_SWIZZLE:
-                swizzle(s);
-                return;
-        case FAULT_DISK_STALL:
-                m->disk.stalled_until = s->now + length;
-                s->tally.stalls++;
-                return;
-        case FAULT_DATABASE_CRASH:
-                database_crash(s, m, some_service(s));
-                return;
-        case FAULT_DATABASE_HANG:
-                database_hang(s, m, some_service(s), length);
-                return;
-        case FAULT_SWITCHOVER:
-        case FAULT_FAILOVER:
-        case FAULT_PAUSE:
-                give_order(s, m, fault);
-                return;
-        case FAULT_POWER:
-                power_failure(s);
-                return;
-        case FAULTS:
-                return;
-        }
+        STORY(s, m, "fault: %s", faults[fault].name);
+        faults[fault].strike(s, m);
 }
 
 static enum sim_fault some_fault(struct sim *s)

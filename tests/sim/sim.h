@@ -493,7 +493,6 @@ uint64_t check_store_digest(const struct node *n);
 void fault_start(struct sim *s);
 void fault_aim(struct sim *s, struct machine *m, enum sim_aim aim);
 void fault_strike(struct sim *s, struct machine *m, enum sim_fault fault);
-const char *fault_name(enum sim_fault fault);
 
 /* At most @length, but never beyond the end of the faults. */
 usec_t fault_length(struct sim *s, usec_t length);
