@@ -28,7 +28,7 @@ enum progress stage_close(struct agent *a, struct step *s)
 
 /* --- rejoin */
 
-static step_stage rejoin_close, rejoin_wait;
+static step_stage rejoin_close, rejoin_start, rejoin_wait;
 
 static enum progress rejoin_known(struct agent *a, struct step *s)
 {
@@ -85,18 +85,29 @@ static enum progress try_harder(struct agent *a, struct step *s, unsigned attemp
         return step_goto(s, rejoin_close);
 }
 
+/* Somebody may have killed the server: a copy of everything is for one that ends again. */
+static enum progress start_again(struct agent *a, struct step *s)
+{
+        if (s->started_again || a->watch.state == WATCH_ALIVE)
+                return try_harder(a, s, ATTEMPTS_MAX);
+        agent_log(a, "warning", "%s: starting it once more", s->error);
+        s->started_again = true;
+        s->explaining = false;
+        return step_goto(s, rejoin_start);
+}
+
 static enum progress rejoin_start(struct agent *a, struct step *s)
 {
         enum progress progress = stage_start(a, s);
 
-        return progress == STEP_FAILED ? try_harder(a, s, ATTEMPTS_MAX) : progress;
+        return progress == STEP_FAILED ? start_again(a, s) : progress;
 }
 
 static enum progress rejoin_answers(struct agent *a, struct step *s)
 {
         enum progress progress = stage_known(a, s);
 
-        return progress == STEP_FAILED ? try_harder(a, s, ATTEMPTS_MAX) : progress;
+        return progress == STEP_FAILED ? start_again(a, s) : progress;
 }
 
 /* Once a second the histories are compared again, since replay may have caught up meanwhile. */
@@ -130,7 +141,7 @@ static enum progress rejoin_wait(struct agent *a, struct step *s)
                 return STEP_NEXT;
         if (progress == STEP_FAILED || patience_is_over(a, s, now)) {
                 s->moved = now;
-                return try_harder(a, s, ATTEMPTS_MAX) == STEP_WAIT ? STEP_WAIT : progress;
+                return start_again(a, s) == STEP_WAIT ? STEP_WAIT : progress;
         }
         if (!s->asking && instant_reached(instant_after(s->checked, CHECK_INTERVAL), now))
                 return step_goto(s, rejoin_compare);

@@ -56,6 +56,7 @@ struct step {
         struct instant moved;
         struct instant checked; /* when the ancestry was compared */
         bool cloned;
+        bool started_again; /* a server that ended was started once more */
         bool explaining; /* the server has ended, and its log is being read */
         char error[TEXT_SIZE];
 };
