@@ -386,6 +386,21 @@ def test_killed_standby_comes_back(lab):
     assert watch.client.outage(since) < 1
 
 
+def test_server_killed_while_it_rejoins_is_not_copied_anew(lab):
+    primary, standby = lab.wait_whole()
+    watch = Watch(lab)
+    journal = Journal(standby)
+    since = now()
+    kill_pids([standby.postmaster()])
+    journal.wait("agent: found the server")
+    kill_pids([standby.postmaster()])
+    wait_for("the standby to stream again", standby.streams, 30)
+    after, _ = watch.settle(0, since)
+    assert after is primary
+    print("    started once more: %s" % ("starting it once more" in journal.text()))
+    assert "agent: copying" not in journal.text(), "the whole database was copied for one kill"
+
+
 def test_machine_stands_still(lab):
     """Every process stops for a while and goes on. What writes over the address is fenced by the
     kernel; what is connected locally is closed as soon as the hands run again."""
@@ -994,6 +1009,8 @@ def test_pause_keeps_everything_as_it_is(lab):
 def test_exit_codes(lab):
     """As the operator's manual promises them, from each node."""
     primary, standby = lab.wait_whole()
+    for node in lab.nodes.values():
+        wait_for("%s to find all well" % node.name, lambda n=node: exit_of(n, "status")[0] == 0, 20, 0.2)
     wrong = []
 
     def expect(node, codes, *words):
