@@ -661,16 +661,24 @@ def stopped_postmaster_is_hung_and_can_be_killed(w):
     agent.wait_status(state="crashed", writable=False)
 
 
+def send(pids, number):
+    """To processes of a server, some of which come and go."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            pass
+
+
 def stopped_database_recovers_if_left_alone(w):
     node, agent, _ = w.primary()
     pid = node.postmaster()
-    for victims in ([pid], node.processes()):
-        for victim in victims:
-            os.kill(victim, signal.SIGSTOP)
+    for victims_of in (lambda: [pid], node.processes):
+        victims = victims_of()
+        send(victims, signal.SIGSTOP)
         agent.wait_status(state="hung", healthy=False, writable=True)
         since = clock()
-        for victim in victims:
-            os.kill(victim, signal.SIGCONT)
+        send(victims, signal.SIGCONT)
         agent.wait_status(since=since, state="running", healthy=True)
         assert node.postmaster() == pid
 
