@@ -123,6 +123,13 @@ def is_fit(primary, standby):
     return known.get("streaming") and known.get("healthy")
 
 
+def fit_pair(lab):
+    """Whole, and the standby can take over: before that a database is rather started where it was."""
+    primary, standby = lab.wait_whole()
+    wait_for("the standby to be fit", lambda: is_fit(primary, standby), 20)
+    return primary, standby
+
+
 def in_background(node, *words):
     """failoverctl, while the test goes on."""
     return subprocess.Popen(node.inside(os.path.join(node.lab.build, "failoverctl"), "-c", node.conf,
@@ -150,7 +157,7 @@ def switch_to(lab, node):
 
 
 def interrupt_promotion(lab, fault, moves_max=4, recover=None):
-    primary, standby = lab.wait_whole()
+    primary, standby = fit_pair(lab)
     watch = Watch(lab)
     journal = Journal(standby)
     since = now()
@@ -431,7 +438,7 @@ def test_machine_stands_still(lab):
 
 
 def disturbed_switchover(lab, fault, moves_max=3, recover=None):
-    primary, standby = lab.wait_whole()
+    primary, standby = fit_pair(lab)
     watch = Watch(lab)
     since = now()
     journal = Journal(primary)
@@ -517,7 +524,7 @@ BUSY = (["BEGIN; INSERT INTO ledger (n) VALUES (%d);" % n for n in range(-20, 0)
 
 
 def test_switchover_with_long_transactions(lab):
-    primary, standby = lab.wait_whole()
+    primary, standby = fit_pair(lab)
     watch = Watch(lab)
     found = sessions(lab, primary, BUSY)
     try:
@@ -1127,9 +1134,7 @@ def test_twenty_failovers(lab):
     before = {n: resident(n) for n in lab.nodes.values()}
     worst = 0
     for _ in range(20):
-        primary, standby = lab.wait_whole()
-        # Before that the database is rather started again where it was.
-        wait_for("the standby to be fit", lambda: is_fit(primary, standby), 20)
+        primary, standby = fit_pair(lab)
         watch = Watch(lab)
         since = now()
         kill_pids([primary.postmaster()])
