@@ -597,13 +597,26 @@ static int name_things(struct engine *e)
         return 0;
 }
 
+/* Changes of what is waited for go to the kernel together: an idle group is mostly such changes. */
+static struct event_base *new_base(void)
+{
+        struct event_config *config = event_config_new();
+        struct event_base *base = NULL;
+
+        if (config && event_config_set_flag(config, EVENT_BASE_FLAG_EPOLL_USE_CHANGELIST) == 0)
+                base = event_base_new_with_config(config);
+        if (config)
+                event_config_free(config);
+        return base;
+}
+
 static int start(struct engine *e)
 {
         static const struct link_events link_events = { on_message, on_link_closed };
         int fd, r;
 
         e->incarnation = random_number();
-        e->base = event_base_new();
+        e->base = new_base();
         if (!e->base)
                 return -ENOMEM;
         (void)event_base_priority_init(e->base, 2); /* cannot fail before the first event */
