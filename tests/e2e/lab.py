@@ -60,6 +60,27 @@ def end_in_order(number, frame):
 signal.signal(signal.SIGTERM, end_in_order)
 
 
+def remove_shared_memory():
+    """What killed database servers left behind, as far as no process uses it any more."""
+    used = set()
+    for maps in glob.glob("/proc/[0-9]*/maps"):
+        try:
+            with open(maps, encoding="utf-8", errors="replace") as file:
+                used.update(re.findall(r"/dev/shm/(PostgreSQL\.\d+)", file.read()))
+        except OSError:
+            continue
+    for path in glob.glob("/dev/shm/PostgreSQL.*"):
+        if os.path.basename(path) not in used:
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                pass
+    for line in run("ipcs", "-m", check=False).split("\n"):
+        words = line.split()
+        if len(words) >= 6 and words[2] == "postgres" and words[5] == "0":
+            run("ipcrm", "-m", words[1], check=False)
+
+
 class Follower:
     """A program that prints lines; a thread keeps them."""
 
@@ -115,6 +136,7 @@ class Node:
         self.address = "10.77.0.%d" % (10 + number)
         self.namespace = lab.prefix + name
         self.dir = os.path.join(lab.dir, name)
+        self.run_dir = os.path.join(lab.memory, name)
         self.witness = witness
         self.supervisor = None
         self.log_path = os.path.join(self.dir, "log")
@@ -125,7 +147,7 @@ class Node:
         return ["ip", "netns", "exec", self.namespace, *command]
 
     def configure(self):
-        for folder in (self.dir, os.path.join(self.dir, "lib"), os.path.join(self.dir, "run")):
+        for folder in (self.dir, os.path.join(self.dir, "lib"), self.run_dir):
             os.makedirs(folder, exist_ok=True)
             os.chmod(folder, 0o755)
         os.makedirs(self.socket_dir, exist_ok=True)
@@ -177,8 +199,8 @@ class Node:
     def boot(self):
         """The machine comes back: no address is left of before, failoverd starts by itself."""
         run("ip", "-n", self.namespace, "addr", "del", VIP + "/32", "dev", "eth0", check=False)
-        shutil.rmtree(os.path.join(self.dir, "run"), ignore_errors=True)
-        os.makedirs(os.path.join(self.dir, "run"))
+        shutil.rmtree(self.run_dir, ignore_errors=True)
+        os.makedirs(self.run_dir)
         run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
         self.start()
 
@@ -277,6 +299,9 @@ class Lab:
         self.client = self.prefix + "client"
         self.dir = tempfile.mkdtemp(prefix="failoverd-lab-")
         os.chmod(self.dir, 0o755)
+        # As /run on a real machine: in memory, and empty after a boot.
+        self.memory = tempfile.mkdtemp(prefix="failoverd-lab-", dir="/dev/shm")
+        os.chmod(self.memory, 0o755)
         self.followers = []
         self.nodes = {}
         self.libexec = os.path.join(self.dir, "libexec")
@@ -324,7 +349,7 @@ class Lab:
                           for n in self.nodes.values())
         return """node "%s" {
   data_dir = "%s/lib"
-  run_dir = "%s/run"
+  run_dir = "%s"
   user = "nobody"
   libexec_dir = "%s"
 }
@@ -344,7 +369,7 @@ service "%s" {
   }
   vip { address = "%s"  interface = "eth0" }
 }
-""" % (node.name, node.dir, node.dir, self.libexec, self.profile, members, SERVICE, self.on_crash,
+""" % (node.name, node.dir, node.run_dir, self.libexec, self.profile, members, SERVICE, self.on_crash,
             self.extra, node.data_dir, self.version, self.bin, PORT, node.socket_dir, VIP)
 
     def start(self):
@@ -455,6 +480,8 @@ service "%s" {
                 kill_pids(pids)
                 time.sleep(0.01)
             run("ip", "netns", "del", namespace, check=False)
+        remove_shared_memory()
+        shutil.rmtree(self.memory, ignore_errors=True)
         if not self.keep:
             shutil.rmtree(self.dir, ignore_errors=True)
 
