@@ -99,6 +99,7 @@ static struct node *node_of(struct sim *s, struct machine *m)
         for (size_t i = 0; i < s->plan.n_services; i++) {
                 services[i] = s->services[i];
                 services[i].failover.self = m->id;
+                services[i].failover.priority = s->plan.priorities ? m->id : 0;
         }
         s->tally.adopted += n_adopted;
         ret = node_new(&config, &durable, adopted, n_adopted, machine_clock(s, m));

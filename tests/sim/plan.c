@@ -23,8 +23,8 @@ static void draw_cluster(struct sim_plan *p, struct random *r)
         static const struct {
                 unsigned permille, nodes, candidates;
         } shapes[] = {
-                { 700, 3, 2 }, { 80, 3, 3 }, { 80, 5, 2 }, { 40, 5, 3 },
-                { 40, 4, 3 },  { 40, 2, 2 }, { 20, 1, 1 },
+                { 680, 3, 2 }, { 80, 3, 3 }, { 80, 5, 2 }, { 40, 5, 3 },
+                { 40, 4, 3 },  { 40, 2, 2 }, { 20, 1, 1 }, { 20, 3, 1 },
         };
         uint64_t drawn = random_below(r, 1000);
         size_t i = 0;
@@ -37,6 +37,7 @@ static void draw_cluster(struct sim_plan *p, struct random *r)
         p->has_database = !chance(r, 150);
         p->has_address = !p->has_database || !chance(r, 250);
         p->crash_restart = chance(r, 300);
+        p->priorities = chance(r, 300);
         p->max_loss = UINT64_MAX;
 }
 

@@ -91,6 +91,7 @@ struct sim_plan {
         bool has_database;
         bool has_address;
         bool crash_restart;
+        bool priorities; /* later nodes are preferred */
         uint64_t max_loss;
         unsigned loss_permille;
         unsigned duplicate_permille;
