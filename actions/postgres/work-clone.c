@@ -16,6 +16,7 @@
 #include "actions/postgres/files.h"
 #include "actions/postgres/work-files.h"
 #include "actions/postgres/work-source.h"
+#include "actions/postgres/work-timeline.h"
 #include "election/base/cleanup.h"
 
 /* Names beside the directory that really holds the data, on the same file system. */
@@ -150,6 +151,9 @@ int work_clone(struct work *w)
         r = file_remove(mark);
         if (r < 0)
                 return work_fail_errno(w, r, "cannot remove %s", mark);
+        r = work_forget_own_timeline(w);
+        if (r < 0)
+                return r;
         w->result.cloned = true;
         w->result.absent = false;
         return 0;

@@ -6,6 +6,7 @@
 #include "actions/postgres/lsn.h"
 #include "actions/postgres/work-files.h"
 #include "actions/postgres/work-source.h"
+#include "actions/postgres/work-timeline.h"
 #include "election/base/cleanup.h"
 
 /* A standby that diverged would try for ever, or worse, so it is not even pointed there. */
@@ -14,9 +15,14 @@ static int compare(struct work *w, const struct source *s)
         enum ancestry a = source_compare(s, w->settings->data_dir, w->order.timeline, w->order.lsn);
         char lsn[LSN_SIZE];
 
-        if (w->order.timeline == 0 || a == ANCESTRY_SAME || a == ANCESTRY_CHILD_FOLLOWS)
+        bool twin = work_wrote_timeline(w, s->timeline);
+
+        if (!twin && (w->order.timeline == 0 || a == ANCESTRY_SAME || a == ANCESTRY_CHILD_FOLLOWS))
                 return 0;
         w->result.diverged = true;
+        if (twin)
+                return work_fail(w, "both this server and %s have written timeline %" PRIu32,
+                                 w->order.primary.name, s->timeline);
         lsn_print(w->order.lsn, lsn);
         return work_fail(w,
                          "this server (timeline %" PRIu32 ", %s) is not part of the history of %s "

@@ -15,6 +15,7 @@
 #include "actions/postgres/files.h"
 #include "actions/postgres/work-files.h"
 #include "actions/postgres/work-source.h"
+#include "actions/postgres/work-timeline.h"
 #include "election/base/cleanup.h"
 
 enum {
@@ -284,31 +285,6 @@ static int rewind_server(struct work *w, const struct source *source)
 
 /* --- Decision */
 
-/*
- * The newest timeline of which there are files: a server that ended soon after its promotion has
- * written one that its control file does not know yet.
- */
-static uint32_t newest_timeline(const struct work *w)
-{
-        uint32_t newest = w->result.control.timeline, timeline;
-        struct dirent **entries = NULL;
-        char wal[PATH_SIZE], digits[9];
-        int n;
-
-        work_path(w, "pg_wal", wal);
-        n = scandir(wal, &entries, NULL, NULL);
-        for (int i = 0; i < n; i++) {
-                snprintf(digits, sizeof(digits), "%.8s", entries[i]->d_name);
-                if (strspn(digits, "0123456789ABCDEF") == 8) {
-                        timeline = (uint32_t)strtoul(digits, NULL, 16);
-                        newest = timeline > newest ? timeline : newest;
-                }
-                free(entries[i]);
-        }
-        free(entries);
-        return newest;
-}
-
 static enum need need_of_standby(const struct work *w, const struct source *s)
 {
         const struct controldata *c = &w->result.control;
@@ -321,7 +297,8 @@ static enum need need_of_standby(const struct work *w, const struct source *s)
                 lsn = c->recovery_end;
         }
         a = source_compare(s, w->settings->data_dir, timeline, lsn);
-        if (a == ANCESTRY_FOREIGN && timeline == s->timeline)
+        if (work_wrote_timeline(w, s->timeline) ||
+            (a == ANCESTRY_FOREIGN && timeline == s->timeline))
                 return NEED_CLONE; /* the same number for another timeline */
         if (a == ANCESTRY_DIVERGED || a == ANCESTRY_FOREIGN || w->order.force)
                 return NEED_REWIND;
@@ -341,7 +318,7 @@ static enum need decide(const struct work *w, const struct source *s)
          * Two primaries of one timeline have written it both, and pg_rewind, which looks at numbers of
          * timelines only, would see nothing to do.
          */
-        return newest_timeline(w) == s->timeline ? NEED_CLONE : NEED_REWIND;
+        return work_newest_timeline(w) == s->timeline ? NEED_CLONE : NEED_REWIND;
 }
 
 static int clone_if_allowed(struct work *w)

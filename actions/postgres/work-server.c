@@ -11,6 +11,7 @@
 #include "actions/postgres/files.h"
 #include "actions/postgres/pidfile.h"
 #include "actions/postgres/work-files.h"
+#include "actions/postgres/work-timeline.h"
 #include "actions/process.h"
 #include "election/base/cleanup.h"
 
@@ -207,6 +208,8 @@ int work_start(struct work *w)
 
         /* First of all, so that whatever starts it from now on gets a read-only server. */
         r = check_directory(w);
+        if (r == 0)
+                r = work_keep_own_timeline(w);
         if (r == 0)
                 r = work_mark_standby(w, dir);
         if (r == 0)

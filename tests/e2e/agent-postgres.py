@@ -575,6 +575,31 @@ def two_primaries_of_one_timeline_are_told_apart(w):
     assert one.sql("SELECT id FROM t") == "2"
 
 
+def two_primaries_that_part_at_one_point_are_told_apart(w):
+    """Promoted from the same timeline at the same byte: number and history of theirs are equal."""
+    one, a1, two, a2 = w.pair()
+    w.caught_up(one, two)
+    a1.let_go()
+    os.kill(one.postmaster(), signal.SIGKILL)
+    a1.wait_status(state="crashed")
+    a2.hold(2)
+    assert a2.run("promote", 2)["timeline"] == 3
+    two.sql("INSERT INTO t VALUES (2)")
+    a1.hold(3)
+    assert a1.run("promote", 3)["timeline"] == 3
+    one.sql("INSERT INTO t VALUES (1)")
+    a1.let_go()
+    a1.run("demote", 3, mode="fast")
+    a1.run("start", 3)  # as a standby: its control file no longer says what it was
+    started = time.monotonic()
+    a1.run("rejoin", 4, primary=two.member(), seconds=50)
+    print("    a twin was found and copied over in %.1f s" % (time.monotonic() - started))
+    assert any("copying db" in str(m) for m in a1.all("log")), "a twin was followed"
+    w.caught_up(two, one)
+    assert one.sql("SELECT count(*) FROM t WHERE id = 1") == "0"
+    assert one.sql("SELECT count(*) FROM t WHERE id = 2") == "1"
+
+
 def clone_as_the_only_way_is_taken_only_when_needed(w):
     one, a1, two, a2 = w.pair()
     a2.end()
@@ -944,7 +969,7 @@ TESTS = [
     hold_does_not_close_a_standby,
     diverged_primary_is_rewound,
     diverged_standby_is_found_and_rewound,
-    two_primaries_of_one_timeline_are_told_apart,
+    two_primaries_of_one_timeline_are_told_apart, two_primaries_that_part_at_one_point_are_told_apart,
     clone_as_the_only_way_is_taken_only_when_needed,
     half_rewound_directory_is_never_started,
     copy_replaces_what_cannot_be_rewound,
