@@ -22,3 +22,8 @@ isolation: all $(E2E_TOOLS)
 # The outage that a client sees, for each kind of fault.
 bench: all $(E2E_TOOLS)
 	$(Q)python3 tests/e2e/bench.py --build $(BUILD)
+
+# The PostgreSQL agent alone against real servers: five minutes.
+.PHONY: e2e-agent
+e2e-agent: $(BUILD)/failoverd-postgres
+	$(Q)python3 tests/e2e/agent-postgres.py $(BUILD)/failoverd-postgres $(TESTS)
