@@ -75,6 +75,8 @@ static void number_members(struct conf_cluster *cluster)
                 cluster->members[i]->id = (node_id)(i + 1);
 }
 
+#define FNV_OFFSET UINT64_C(0xcbf29ce484222325)
+
 /* FNV-1a (Fowler, Noll, Vo), 64 bits, with the final NUL as a separator. */
 static uint64_t hash_string(uint64_t hash, const char *s)
 {
@@ -87,11 +89,11 @@ static uint64_t hash_string(uint64_t hash, const char *s)
 
 static uint64_t hash_cluster(const struct conf_cluster *cluster)
 {
-        uint64_t hash = hash_string(UINT64_C(0xcbf29ce484222325), cluster->name);
+        uint64_t name = hash_string(FNV_OFFSET, cluster->name), founding = FNV_OFFSET;
 
         for (size_t i = 0; i < cluster->n_members; i++)
-                hash = hash_string(hash, cluster->members[i]->name);
-        return hash;
+                founding = hash_string(founding, cluster->members[i]->name);
+        return (name ^ name >> 32) << 32 | ((founding ^ founding >> 32) & UINT32_MAX);
 }
 
 enum { MEMBER_LIST_SIZE = MEMBERS_MAX * (NAME_SIZE + 4) };
@@ -144,11 +146,12 @@ static int add_holder(const struct completion *c, struct conf_service *s, const 
                                 "members: %s is not a member of cluster \"%s\"; write some of %s",
                                 quoted(place->value, found), c->conf->cluster.name,
                                 list_members(&c->conf->cluster, true, members));
-        if (m->role == CONF_WITNESS)
+        if (m->role != CONF_MEMBER)
                 return complain(c->complaint, place->file, place->line,
-                                "members: \"%s\" is a witness, which holds no service; write some "
+                                "members: \"%s\" is %s, which holds no service; write some "
                                 "of %s",
-                                m->name, list_members(&c->conf->cluster, true, members));
+                                m->name, m->role == CONF_WITNESS ? "a witness" : "an observer",
+                                list_members(&c->conf->cluster, true, members));
         if (conf_service_has_member(s, m->id))
                 return complain(c->complaint, place->file, place->line,
                                 "members: \"%s\" is given twice; write each name once", m->name);
@@ -161,16 +164,22 @@ static int compare_ids(const void *a, const void *b)
         return *(const node_id *)a - *(const node_id *)b;
 }
 
+void conf_let_all_hold(struct conf_service *s, const struct conf_cluster *cluster)
+{
+        s->n_members = 0;
+        for (size_t i = 0; i < cluster->n_members; i++) {
+                if (cluster->members[i]->role == CONF_MEMBER)
+                        s->members[s->n_members++] = cluster->members[i]->id;
+        }
+}
+
 static int complete_holders(const struct completion *c, struct conf_service *s)
 {
-        const struct conf_cluster *cluster = &c->conf->cluster;
         int r;
 
-        if (!places_find(c->places, s, "members")) {
-                for (size_t i = 0; i < cluster->n_members; i++) {
-                        if (cluster->members[i]->role == CONF_MEMBER)
-                                s->members[s->n_members++] = cluster->members[i]->id;
-                }
+        s->has_member_list = places_find(c->places, s, "members") != NULL;
+        if (!s->has_member_list) {
+                conf_let_all_hold(s, &c->conf->cluster);
                 return 0;
         }
         for (size_t i = 0; i < c->places->n; i++) {

@@ -10,3 +10,6 @@
  */
 int conf_complete(struct conf *conf, const struct places *places,
                   struct conf_complaint *ret_complaint);
+
+/* All members of the cluster that may hold a service may hold this one. */
+void conf_let_all_hold(struct conf_service *s, const struct conf_cluster *cluster);

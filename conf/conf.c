@@ -134,17 +134,17 @@ static int check_pair(const struct check *c)
 static int check_voters(const struct check *c)
 {
         const struct conf_cluster *cluster = &c->conf->cluster;
-        size_t n = cluster->n_members;
+        size_t n = cluster->n_members - count_role(cluster, CONF_OBSERVER);
         int r = 0;
 
         if (n == 2 && count_role(cluster, CONF_WITNESS) == 0)
                 r = check_pair(c);
         if (n == 1)
-                WARN(c, cluster, NULL,
-                     "cluster \"%s\" has one member: nobody can take over from it", cluster->name);
+                WARN(c, cluster, NULL, "cluster \"%s\" has one voter: nobody can take over from it",
+                     cluster->name);
         if (n % 2 == 0)
                 WARN(c, cluster, NULL,
-                     "cluster \"%s\" has %zu members, and survives the loss of %zu as it would "
+                     "cluster \"%s\" has %zu voters, and survives the loss of %zu as it would "
                      "with %zu; an odd number is better",
                      cluster->name, n, (n - 1) / 2, n - 1);
         return r;
@@ -512,9 +512,11 @@ const struct conf_member *conf_member_by_name(const struct conf *conf, const cha
 
 const struct conf_member *conf_member_by_id(const struct conf *conf, node_id id)
 {
-        if (id == NODE_NOBODY || id > conf->cluster.n_members)
-                return NULL;
-        return conf->cluster.members[id - 1];
+        for (size_t i = 0; i < conf->cluster.n_members; i++) {
+                if (conf->cluster.members[i]->id == id)
+                        return conf->cluster.members[i];
+        }
+        return NULL;
 }
 
 node_id conf_member_id(const struct conf *conf, const char *name)

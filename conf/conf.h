@@ -43,6 +43,7 @@ enum conf_profile {
 enum conf_role {
         CONF_MEMBER, /* votes and may hold services */
         CONF_WITNESS, /* votes only */
+        CONF_OBSERVER, /* has a copy of the store, never votes, holds nothing */
 };
 
 enum conf_mode {
@@ -78,10 +79,12 @@ struct conf_node {
         char *user; /* of the engine process */
         char *libexec_dir;
         enum conf_log_level log_level;
+        uint64_t snapshot_size; /* bytes of the log that call for a snapshot */
+        usec_t snapshot_age; /* the last one may be so old when there is anything new */
 };
 
 struct conf_member {
-        node_id id; /* the rank of the name among all members, from 1 */
+        node_id id; /* the rank of the name among all members, from 1; or see conf_adopt() */
         char *name;
         struct address address;
         enum conf_role role;
@@ -94,7 +97,7 @@ struct conf_cluster {
         enum conf_profile profile;
         usec_t heartbeat;
         usec_t election_timeout; /* E: attempts begin at random between E and 2 E */
-        struct conf_member *members[MEMBERS_MAX]; /* by id: members[id - 1] */
+        struct conf_member *members[MEMBERS_MAX]; /* ascending by id */
         size_t n_members;
 };
 
@@ -138,6 +141,7 @@ struct conf_service {
         enum conf_on_crash on_crash;
         node_id members[MEMBERS_MAX]; /* ascending; who may hold the service */
         size_t n_members;
+        bool has_member_list; /* they were named; otherwise all that may hold a service */
         struct conf_postgres *postgres; /* NULL if the service has no database */
         struct conf_vip *vips[CONF_VIPS_MAX];
         size_t n_vips;
@@ -146,7 +150,11 @@ struct conf_service {
 struct conf {
         struct conf_node node;
         struct conf_cluster cluster;
-        uint64_t cluster_id; /* hash of the cluster's name and the members' names in order */
+        /*
+         * Above, a hash of the cluster's name; in the lower half, of the members' names in order.
+         * The upper half names the cluster for good, the lower one its founding.
+         */
+        uint64_t cluster_id;
         node_id self; /* this node's id */
         struct conf_service *services[SERVICES_MAX]; /* sorted by name: the same on each node */
         size_t n_services;
@@ -171,6 +179,13 @@ DEFINE_CLEANUP(struct conf *, conf_free)
  * Returns 0, or -EIO.
  */
 int conf_dump(const struct conf *conf, FILE *file);
+
+/*
+ * Puts the member list that the cluster itself has agreed on, @n of @members, in place of the one
+ * that was read; their strings are copied. Services follow: those that named members keep the ones
+ * that are still there. A node that is no member any more keeps its id.
+ */
+void conf_adopt(struct conf *conf, const struct conf_member *members, size_t n);
 
 /* NULL if there is no such member. */
 const struct conf_member *conf_member_by_name(const struct conf *conf, const char *name);

@@ -397,7 +397,7 @@ _Static_assert(sizeof(enum conf_mode) == sizeof(unsigned), "choices are stored a
 
 static const char *const log_levels[] = { "error", "warning", "notice", "info", "debug", NULL };
 static const char *const profiles[] = { "fast", "lan", "cloud", NULL };
-static const char *const roles[] = { "member", "witness", NULL };
+static const char *const roles[] = { "member", "witness", "observer", NULL };
 static const char *const modes[] = { "automatic", "manual", NULL };
 static const char *const on_crash[] = { "failover", "restart", NULL };
 static const char *const rejoins[] = { "manual", "rewind", "clone", "rewind,clone", NULL };
@@ -467,7 +467,7 @@ const struct conf_type type_profile = {
         .parse = parse_choice, .print = show_choice, .words = profiles, .is_bare = true,
 };
 const struct conf_type type_role = {
-        .noun = "a role", .accepted = "member or witness",
+        .noun = "a role", .accepted = "member, witness or observer",
         .parse = parse_choice, .print = show_choice, .words = roles, .is_bare = true,
 };
 const struct conf_type type_mode = {

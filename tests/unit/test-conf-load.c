@@ -232,6 +232,40 @@ static void members_and_services_are_sorted_by_name_in_bytes(void **state)
         conf_free(conf);
 }
 
+static void the_list_of_the_cluster_replaces_that_of_the_files(void **state)
+{
+        struct conf *conf = load_text(
+                *state, "node \"b\" { } cluster \"x\" {"
+                        " member \"a\" { address = 10.0.0.1 }"
+                        " member \"b\" { address = 10.0.0.2 }"
+                        " member \"c\" { address = 10.0.0.3 } }"
+                        " service \"all\" { vip { address = 10.0.0.8 interface = eth0 } }"
+                        " service \"some\" { vip { address = 10.0.0.9 interface = eth0 }"
+                        " members = { a, b } }");
+        char a[] = "a", b[] = "b", d[] = "d";
+        const struct conf_member members[] = {
+                { .id = 5, .name = b, .role = CONF_MEMBER },
+                { .id = 1, .name = a, .role = CONF_WITNESS },
+                { .id = 3, .name = d, .role = CONF_MEMBER },
+        };
+
+        conf_adopt(conf, members, 3);
+        assert_int_equal(conf->self, 5);
+        assert_int_equal(conf->cluster.n_members, 3);
+        assert_string_equal(conf_member_by_id(conf, 3)->name, "d");
+        assert_null(conf_member_by_id(conf, 2));
+        assert_null(conf_member_by_name(conf, "c"));
+        assert_int_equal(conf->services[0]->n_members, 2);
+        assert_int_equal(conf->services[0]->members[0], 3);
+        assert_int_equal(conf->services[0]->members[1], 5);
+        assert_int_equal(conf->services[1]->n_members, 2);
+        assert_int_equal(conf->services[1]->members[0], 1);
+        conf_adopt(conf, members + 1, 2);
+        assert_int_equal(conf->self, 5); /* no member any more: its id stays */
+        assert_int_equal(conf->services[1]->n_members, 1);
+        conf_free(conf);
+}
+
 static uint64_t cluster_id_of(void **state, const char *cluster)
 {
         struct conf *conf;
@@ -428,13 +462,13 @@ static void what_is_doubtful_is_warned_of(void **state)
         assert_warning(
                 state,
                 CLUSTER("") " member \"d\" { address = ::4 } } service \"s\" { " POSTGRES "}", 1,
-                "cluster \"c\" has 4 members, and survives the loss of 1 as it would with 3");
+                "cluster \"c\" has 4 voters, and survives the loss of 1 as it would with 3");
         assert_warning(state, "node \"a\" { } cluster \"c\" { member \"a\" { address = ::1 } }", 1,
-                       "cluster \"c\" has one member");
+                       "cluster \"c\" has one voter");
         assert_warning(state,
                        "node \"a\" { } cluster \"c\" { member \"a\" { address = ::1 } member \"b\" "
                        "{ address = ::2 } } service \"s\" { mode = manual " POSTGRES "}",
-                       1, "cluster \"c\" has 2 members, and survives the loss of 0");
+                       1, "cluster \"c\" has 2 voters, and survives the loss of 0");
 #undef CLUSTER
 }
 
@@ -516,6 +550,7 @@ int main(void)
                 TEST(profiles_set_the_times_of_the_worked_chain),
                 TEST(a_profile_counts_for_services_before_it_and_in_other_files),
                 TEST(members_and_services_are_sorted_by_name_in_bytes),
+                TEST(the_list_of_the_cluster_replaces_that_of_the_files),
                 TEST(the_cluster_id_depends_on_names_and_not_on_their_order),
                 TEST(witnesses_hold_nothing_and_members_can_be_chosen),
                 TEST(files_of_conf_d_are_read_in_order_and_others_are_not),
