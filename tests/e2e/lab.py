@@ -325,9 +325,17 @@ class Lab:
         return self
 
     def __exit__(self, *what):
-        if what[0] and not issubclass(what[0], KeyboardInterrupt):
+        complaints = self.sanitizer_complaints()
+        if complaints or what[0] and not issubclass(what[0], KeyboardInterrupt):
             self.keep_logs()
         self.close()
+        if complaints and not what[0]:
+            raise AssertionError("a sanitizer complains: " + complaints[0])
+
+    def sanitizer_complaints(self):
+        """Nothing but a build with SAN=1 makes any."""
+        return [line for node in self.nodes.values() if os.path.exists(node.log_path)
+                for line in node.log().split("\n") if "Sanitizer" in line or "runtime error:" in line]
 
     def _build_network(self):
         run("ip", "netns", "add", self.switch)
