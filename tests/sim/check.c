@@ -167,6 +167,7 @@ void check_engine(struct sim *s, struct machine *m)
                 fault_aim(s, m, AIM_COMMITTED);
         while (m->engine.index_checked < committed && !s->over)
                 check_committed(s, m, ++m->engine.index_checked);
+        observe_engine(s, m);
 }
 
 static bool is_writable(const struct sim *s, const struct machine *m, size_t service)

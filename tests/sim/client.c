@@ -1,6 +1,6 @@
 /*
- * Clients of the store, through any member: what was acknowledged is committed and stays, and what
- * is read is not older than what was acknowledged before.
+ * Clients of the store, through any member: what they ask and what they are told goes to the history,
+ * which judges it. An engine that runs answers each of them in time.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,12 +25,7 @@ static struct request *request_new(struct sim *s, struct machine *m, enum reques
         return &s->requests[s->n_requests++];
 }
 
-static void key_path(unsigned key, char *ret)
-{
-        (void)snprintf(ret, KEY_SIZE, "/k/%u", key);
-}
-
-/* Every other key command exercises what a client may do; the plain keys are only ever set. */
+/* What may be asked of other paths: anything that a client may do. */
 static void vary(struct sim *s, struct store_key_command *c)
 {
         switch (sim_between(s, 0, 5)) {
@@ -55,6 +50,44 @@ static void vary(struct sim *s, struct store_key_command *c)
         }
 }
 
+/*
+ * Who compares has mostly seen the newest value; who has not must be told so. Where values may be
+ * large, only indexes are compared.
+ */
+static void compare(struct sim *s, struct history_call *c)
+{
+        struct history_found seen = history_newest(s->history, c->key);
+
+        if (s->plan.large_permille != 0)
+                c->previous_index = sim_between(s, seen.index > 0 ? seen.index : 1, seen.index + 1);
+        else if (!seen.exists || sim_chance(s, 200))
+                c->previous_number = sim_between(s, 1, s->n_requests);
+        else if (sim_chance(s, 600))
+                c->previous_number = seen.number;
+        else
+                c->previous_index = seen.modified;
+}
+
+/* What is asked of the files whose whole story is known. */
+static void vary_call(struct sim *s, struct history_call *c)
+{
+        uint64_t drawn = sim_between(s, 0, 99);
+
+        if (drawn < 45) {
+                c->has_ttl = c->key == 0 && drawn < 15;
+        } else if (drawn < 70) {
+                compare(s, c);
+        } else if (drawn < 80) {
+                c->condition = STORE_MUST_NOT_EXIST;
+        } else if (drawn < 88) {
+                c->condition = STORE_MUST_EXIST;
+        } else {
+                c->action = STORE_DELETE;
+                if (drawn < 95)
+                        compare(s, c);
+        }
+}
+
 /* The same, but so long that an append has no room for a second one. */
 static char *enlarge(const char *value, size_t *ret_n)
 {
@@ -66,37 +99,59 @@ static char *enlarge(const char *value, size_t *ret_n)
         return large;
 }
 
-static void write_key(struct sim *s, struct machine *m)
+static void put_call(struct store_key_command *command, const struct history_call *c,
+                     char *previous)
 {
-        char path[KEY_SIZE], value[KEY_SIZE];
+        command->action = c->action;
+        command->condition = c->condition;
+        command->previous_index = c->previous_index;
+        if (c->previous_number != 0) {
+                (void)snprintf(previous, KEY_SIZE, "w%" PRIu64, c->previous_number);
+                command->previous_value = previous;
+        }
+}
+
+/* @floor: what anybody had been shown when the client asked. */
+static void write_key(struct sim *s, struct machine *m, uint64_t floor)
+{
+        char path[KEY_SIZE], value[KEY_SIZE], previous[KEY_SIZE];
         struct store_key_command command = { .path = path, .value = value };
+        struct history_call call = { .key = (unsigned)sim_between(s, 0, HISTORY_KEYS),
+                                     .floor = floor };
         char *large = NULL;
         struct node_event event = { .type = NODE_WRITE, .key = &command };
-        struct request *r = request_new(s, m, REQUEST_WRITE);
 
+        (void)request_new(s, m, REQUEST_WRITE);
         event.request = s->n_requests;
-        r->key = (unsigned)sim_between(s, 0, SIM_KEYS);
         (void)snprintf(value, sizeof(value), "w%" PRIu64, event.request);
-        key_path(r->key, path);
-        if (r->key == SIM_KEYS) {
+        if (call.key == HISTORY_OTHER) {
                 (void)snprintf(path, sizeof(path), "/odd/%u", (unsigned)sim_between(s, 0, 3));
                 vary(s, &command);
+                call.action = command.action;
+                call.condition = command.condition;
+        } else {
+                (void)snprintf(path, sizeof(path), "%s", observe_path(call.key));
+                vary_call(s, &call);
+                put_call(&command, &call, previous);
+                command.has_ttl = call.has_ttl;
+                command.ttl = sim_between(s, 100 * USEC_PER_MSEC, 5 * USEC_PER_SEC);
         }
         command.n_value = strlen(value);
         if (sim_chance(s, s->plan.large_permille))
                 command.value = large = enlarge(value, &command.n_value);
+        history_begin(s->history, event.request, &call);
         engine_feed(s, m, &event);
         free(large);
 }
 
-/* @index_before: what was acknowledged for the key when the client asked. */
-static void read_key(struct sim *s, struct machine *m, unsigned key, uint64_t index_before)
+static void read_key(struct sim *s, struct machine *m, unsigned key, uint64_t floor)
 {
         struct request *r = request_new(s, m, REQUEST_READ);
         struct node_event event = { .type = NODE_READ, .request = s->n_requests };
 
         r->key = key;
-        r->index_before = index_before;
+        history_begin(s->history, event.request,
+                      &(struct history_call){ .is_read = true, .key = key, .floor = floor });
         engine_feed(s, m, &event);
 }
 
@@ -119,37 +174,26 @@ void client_order(struct sim *s, struct machine *m, enum node_order order, size_
         engine_feed(s, m, &event);
 }
 
-static void write_answered(struct sim *s, struct request *r, uint64_t number)
+static void write_answered(struct sim *s, struct request *r, const struct node_effect *e)
 {
-        if (r->index == 0) {
+        if (!e->result || r->index == 0) {
                 sim_fail(s, "write %" PRIu64 " was acknowledged by %s, but is not committed",
-                         number, sim_node_name(s, r->node));
+                         e->request, sim_node_name(s, r->node));
                 return;
         }
         s->tally.writes_acknowledged++;
+        s->tally.writes_failed += e->result->error != STORE_OK;
         s->wrote_since |= (uint16_t)(1u << r->node);
-        if (r->key < SIM_KEYS && r->index > s->key_acknowledged[r->key])
-                s->key_acknowledged[r->key] = r->index;
+        history_wrote(s->history, e->request, e->result->error, e->result->index);
 }
 
-static void read_answered(struct sim *s, struct machine *m, struct request *r, uint64_t number)
+static void read_answered(struct sim *s, struct machine *m, const struct request *r,
+                          uint64_t number)
 {
-        const struct store_node *found;
-        char path[KEY_SIZE];
-        uint64_t written = 0;
+        struct history_found found = observe_key(m, r->key);
 
         s->tally.reads++;
-        key_path(r->key, path);
-        if (r->index_before == 0)
-                return;
-        if (store_get(node_store(m->engine.node), path, &found) == STORE_OK)
-                written = strtoull(store_node_view(found).value + 1, NULL, 10);
-        if (written == 0 || written > s->n_requests ||
-            s->requests[written - 1].index < r->index_before)
-                sim_fail(s,
-                         "read %" PRIu64 " of %s at %s is stale: it shows write %" PRIu64
-                         ", but entry %" PRIu64 " was acknowledged before",
-                         number, path, sim_node_name(s, m->id), written, r->index_before);
+        history_read(s->history, number, &found);
 }
 
 void client_answered(struct sim *s, struct machine *m, const struct node_effect *e)
@@ -170,14 +214,16 @@ void client_answered(struct sim *s, struct machine *m, const struct node_effect 
         r->open = false;
         if (e->outcome != NODE_OK) {
                 s->tally.writes_unknown += r->kind == REQUEST_WRITE;
-                return;
-        }
-        if (r->kind == REQUEST_WRITE)
-                write_answered(s, r, e->request);
-        else if (r->kind == REQUEST_READ)
+                if (e->outcome == NODE_REFUSED || e->outcome == NODE_OVERLOADED)
+                        history_refused(s->history, e->request);
+        } else if (r->kind == REQUEST_WRITE) {
+                write_answered(s, r, e);
+        } else if (r->kind == REQUEST_READ) {
                 read_answered(s, m, r, e->request);
-        else
+        } else {
                 s->tally.switchovers += r->order == NODE_ORDER_SWITCHOVER;
+        }
+        observe_verdict(s);
 }
 
 void client_engine_gone(struct sim *s, struct machine *m)
@@ -208,6 +254,17 @@ static void look_for_unanswered(struct sim *s)
         }
 }
 
+enum ask {
+        ASK_WRITE,
+        ASK_READ, /* what is true now */
+        ASK_READ_LOCALLY,
+};
+
+static unsigned some_key(struct sim *s)
+{
+        return (unsigned)sim_between(s, 0, HISTORY_KEYS - 1);
+}
+
 static void asked(struct sim *s, struct occurrence *o)
 {
         const struct machine *m = o->machine;
@@ -219,10 +276,17 @@ static void asked(struct sim *s, struct occurrence *o)
         }
         if (!engine_takes(s, o))
                 return;
-        if (o->number < SIM_KEYS)
-                read_key(s, o->machine, (unsigned)o->number, o->epoch);
-        else
-                write_key(s, o->machine);
+        switch ((enum ask)o->number) {
+        case ASK_WRITE:
+                write_key(s, o->machine, o->epoch);
+                return;
+        case ASK_READ:
+                read_key(s, o->machine, some_key(s), o->epoch);
+                return;
+        case ASK_READ_LOCALLY:
+                observe_read_locally(s, o->machine, some_key(s));
+                return;
+        }
 }
 
 /* An engine that stands still finds what it was asked in the meantime when it goes on. */
@@ -238,8 +302,10 @@ static void ask(struct sim *s, struct occurrence *o)
                 struct occurrence *a = sim_plan_at(s, s->now, asked, m);
 
                 a->life = m->engine.life;
-                a->number = sim_chance(s, 650) ? SIM_KEYS : sim_between(s, 0, SIM_KEYS - 1);
-                a->epoch = a->number < SIM_KEYS ? s->key_acknowledged[a->number] : 0;
+                a->number = sim_chance(s, 600)   ? ASK_WRITE
+                            : sim_chance(s, 800) ? ASK_READ
+                                                 : ASK_READ_LOCALLY;
+                a->epoch = history_floor(s->history);
         }
         queue_plan_again(&s->queue, o, s->now + 1 + sim_about(s, every));
 }

@@ -120,6 +120,8 @@ void engine_start(struct sim *s, struct machine *m)
         e->condemned = false;
         e->was_leader = false;
         e->index_checked = 0;
+        e->change_next = 1;
+        e->index_read = 0;
         e->fed = machine_clock(s, m);
         STORY(s, m, "the engine starts with %zu entries of term %llu", m->disk.n_entries,
               (unsigned long long)m->disk.term);
@@ -259,6 +261,7 @@ static void carry_out_one(struct sim *s, struct machine *m, const struct node_ef
                 hands_cancel(s, m, e);
                 return;
         case NODE_WOKEN:
+                observe_woken(s, m, e);
                 return;
         case NODE_NOTE:
                 note_taken(s, m, &e->note);

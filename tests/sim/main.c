@@ -219,7 +219,11 @@ static const struct {
         { "entries committed",                    offsetof(struct tally, committed),           true },
         { "writes acknowledged",                  offsetof(struct tally, writes_acknowledged), true },
         { "writes with unknown fate",             offsetof(struct tally, writes_unknown),      true },
-        { "reads",                                offsetof(struct tally, reads),               true },
+        { "writes that failed by a condition",    offsetof(struct tally, writes_failed),       true },
+        { "reads of now",                         offsetof(struct tally, reads),               true },
+        { "plain reads",                          offsetof(struct tally, reads_locally),       true },
+        { "changes told to watchers",             offsetof(struct tally, watched),             true },
+        { "watchers who came too late",           offsetof(struct tally, watches_cleared),     false },
         { "writes of the databases",              offsetof(struct tally, database_writes),     true },
 };
 /* clang-format on */

@@ -89,6 +89,7 @@ static struct sim *sim_new(const struct sim_options *options)
         struct sim *s = must_alloc(1, sizeof(*s));
 
         sim_plan_draw(&s->plan, options->seed, options->length);
+        s->history = history_new(s->plan.duplicate_permille == 0);
         s->random.state = options->seed ^ 0x6a09e667f3bcc908u;
         s->story.recording = options->record || options->print;
         s->story.printing = options->print;
@@ -121,6 +122,7 @@ static void begin(struct sim *s)
                 machine_boot(s, &s->machines[i]);
         }
         client_start(s);
+        observe_start(s);
         operator_start(s);
         if (s->plan.has_database)
                 (void)sim_plan_at(s, s->now, database_tick, NULL);
@@ -139,6 +141,8 @@ struct sim *sim_run(const struct sim_options *options)
                 if (!o->planned)
                         queue_release(&s->queue, o);
         }
+        history_end(s->history);
+        observe_verdict(s);
         s->tally.seeds = 1;
         s->tally.simulated_usec = s->now;
         sim_mix(s, s->tally.events);
@@ -152,6 +156,7 @@ void sim_free(struct sim *s)
         queue_done(&s->queue);
         for (unsigned i = 1; i <= MEMBERS_MAX; i++)
                 machine_free(&s->machines[i]);
+        history_free(s->history);
         free(s->leaders);
         free(s->committed);
         free(s->requests);

@@ -13,11 +13,12 @@
 #include "election/base/random.h"
 #include "election/node.h"
 #include "tests/sim/clock.h"
+#include "tests/sim/history.h"
 #include "tests/sim/queue.h"
 
 enum {
         SIM_SERVICES_MAX = 2,
-        SIM_KEYS = 6, /* plain keys that clients write */
+        SIM_WATCHERS = 3, /* clients that wait for changes */
         SIM_STEPS_MAX = 16, /* steps that hands carry out at a time, for one service */
         SIM_STORY_LINES = 200, /* what is shown before a violation */
         SIM_LINE_SIZE = 400,
@@ -212,6 +213,8 @@ struct engine {
         bool was_leader;
         uint64_t term_led;
         uint64_t index_checked; /* committed, and compared with what others committed */
+        uint64_t change_next; /* of the store: not compared with what others show */
+        uint64_t index_read; /* of the store: what a plain read has shown */
 };
 
 struct machine {
@@ -252,9 +255,17 @@ struct request {
         uint64_t life;
         usec_t sent;
         unsigned key;
-        uint64_t index_before; /* READ: what was acknowledged for the key before */
         uint64_t index; /* WRITE: where it was committed, or 0 */
         enum node_order order;
+};
+
+/* A client that waits for the next change of a key, of whichever member it reaches. */
+struct watcher {
+        unsigned key; /* or HISTORY_ALL */
+        uint64_t next; /* it was told of all before this index */
+        uint64_t number; /* of the store of @node; 0: it does not wait */
+        node_id node;
+        uint64_t life;
 };
 
 struct committed {
@@ -300,7 +311,11 @@ struct tally {
         uint64_t aimed;
         uint64_t writes_acknowledged;
         uint64_t writes_unknown;
+        uint64_t writes_failed; /* by a condition of theirs */
         uint64_t reads;
+        uint64_t reads_locally;
+        uint64_t watched;
+        uint64_t watches_cleared;
         uint64_t committed;
         uint64_t database_writes;
         usec_t heal_usec;
@@ -353,7 +368,8 @@ struct sim {
         size_t n_requests;
         size_t n_requests_max;
         size_t first_open; /* no request before it waits */
-        uint64_t key_acknowledged[SIM_KEYS]; /* log index of the newest acknowledged write */
+        struct history *history;
+        struct watcher watchers[SIM_WATCHERS];
         usec_t healed_at;
         usec_t heal_at; /* the faults stop */
         uint16_t wrote_since; /* members through which a write went since then; bit by node */
@@ -479,6 +495,16 @@ void client_order(struct sim *s, struct machine *m, enum node_order order, size_
                   node_id target);
 /* The engine is gone: its clients will never know. */
 void client_engine_gone(struct sim *s, struct machine *m);
+
+/* observe.c: what the replicas show, to plain readers and to watchers as well. */
+void observe_start(struct sim *s);
+const char *observe_path(unsigned key); /* of HISTORY_ALL: the directory */
+void observe_engine(struct sim *s, struct machine *m);
+void observe_woken(struct sim *s, struct machine *m, const struct node_effect *e);
+struct history_found observe_key(const struct machine *m, unsigned key);
+void observe_read_locally(struct sim *s, struct machine *m, unsigned key);
+/* Fails if the history does. */
+void observe_verdict(struct sim *s);
 
 /* check.c: what must always hold. */
 void check_engine(struct sim *s, struct machine *m);
