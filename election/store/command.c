@@ -20,7 +20,8 @@ enum {
         FLAG_SYSTEM = 1 << 3,
         FLAG_PREVIOUS_VALUE = 1 << 4,
         FLAG_TTL = 1 << 5,
-        FLAGS_ALL = (1 << 6) - 1,
+        FLAG_SETTLED = 1 << 6,
+        FLAGS_ALL = (1 << 7) - 1,
 };
 
 static size_t length_of(const char *value, size_t n)
@@ -30,8 +31,12 @@ static size_t length_of(const char *value, size_t n)
 
 /* What is within the limits. */
 
-static int check_key(const struct store_key_command *k)
+static int check_key(const struct store_command *c)
 {
+        const struct store_key_command *k = &c->key;
+
+        if (c->settled > c->origin.sequence)
+                return -EINVAL;
         if (!k->path || !path_is_clean(k->path, strnlen(k->path, STORE_KEY_BYTES_MAX + 1)))
                 return -EINVAL;
         if (k->action > STORE_DELETE || k->condition > STORE_MUST_NOT_EXIST)
@@ -92,7 +97,7 @@ int store_command_check(const struct store_command *c)
                 return -EINVAL;
         switch (c->type) {
         case STORE_KEY:
-                return check_key(&c->key);
+                return check_key(c);
         case STORE_ACQUIRE:
                 return check_acquire(c);
         case STORE_RENEW:
@@ -125,8 +130,9 @@ static void put_name(struct buffer *b, const char *s)
         put_text(b, s, strlen(s));
 }
 
-static uint8_t flags_of(const struct store_key_command *k)
+static uint8_t flags_of(const struct store_command *c)
 {
+        const struct store_key_command *k = &c->key;
         unsigned flags = 0;
 
         flags |= k->directory ? FLAG_DIRECTORY : 0u;
@@ -135,17 +141,22 @@ static uint8_t flags_of(const struct store_key_command *k)
         flags |= k->system ? FLAG_SYSTEM : 0u;
         flags |= k->previous_value ? FLAG_PREVIOUS_VALUE : 0u;
         flags |= k->has_ttl ? FLAG_TTL : 0u;
+        flags |= c->settled ? FLAG_SETTLED : 0u;
         return (uint8_t)flags;
 }
 
-static void put_key(struct buffer *b, const struct store_key_command *k)
+static void put_key(struct buffer *b, const struct store_command *c)
 {
+        const struct store_key_command *k = &c->key;
+
         buffer_put_u8(b, (uint8_t)k->action);
         buffer_put_u8(b, (uint8_t)k->condition);
-        buffer_put_u8(b, flags_of(k));
+        buffer_put_u8(b, flags_of(c));
         buffer_put_u64(b, k->previous_index);
         if (k->has_ttl)
                 buffer_put_u64(b, k->ttl);
+        if (c->settled)
+                buffer_put_u64(b, c->settled);
         put_name(b, k->path);
         put_text(b, k->value, length_of(k->value, k->n_value));
         if (k->previous_value)
@@ -183,7 +194,7 @@ static void put_body(struct buffer *b, const struct store_command *c)
 {
         switch (c->type) {
         case STORE_KEY:
-                put_key(b, &c->key);
+                put_key(b, c);
                 return;
         case STORE_RENEW:
                 put_renewals(b, c);
@@ -258,8 +269,9 @@ static void get_service(struct reader *r, char ret[NAME_SIZE])
         memcpy(ret, s, n + 1);
 }
 
-static void get_key(struct reader *r, struct store_key_command *k)
+static void get_key(struct reader *r, struct store_command *c)
 {
+        struct store_key_command *k = &c->key;
         unsigned flags;
 
         k->action = reader_get_u8(r);
@@ -275,6 +287,10 @@ static void get_key(struct reader *r, struct store_key_command *k)
         k->previous_index = reader_get_u64(r);
         if (k->has_ttl)
                 k->ttl = reader_get_u64(r);
+        if (flags & FLAG_SETTLED) {
+                c->settled = reader_get_u64(r);
+                r->failed |= c->settled == 0;
+        }
         k->path = get_name(r);
         k->value = get_text(r, &k->n_value);
         if (flags & FLAG_PREVIOUS_VALUE)
@@ -330,7 +346,7 @@ static void get_body(struct reader *r, struct store_command *c)
 {
         switch (c->type) {
         case STORE_KEY:
-                get_key(r, &c->key);
+                get_key(r, c);
                 return;
         case STORE_RENEW:
                 get_renewals(r, c);

@@ -1,14 +1,18 @@
 /* Keys in the order of their deadlines; see due.h. */
 #include "election/store/due.h"
 
+#include <string.h>
+
 #include "election/base/random.h"
 
-/* The log index of the grant decides between equal deadlines: an entry grants one key a TTL. */
+/* The order is total: an entry grants one key a TTL, but a snapshot may say what it likes. */
 static bool is_before(const struct store_node *a, const struct store_node *b)
 {
         if (a->deadline.usec != b->deadline.usec)
                 return a->deadline.usec < b->deadline.usec;
-        return a->granted < b->granted;
+        if (a->granted != b->granted)
+                return a->granted < b->granted;
+        return strcmp(a->path, b->path) < 0;
 }
 
 /* Parts a treap into what is before @at and the rest. */

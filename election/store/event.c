@@ -4,12 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "election/base/crc32c.h"
 #include "election/store/path.h"
-
-enum {
-        REMOVED_BYTES_MAX = 1024 * 1024, /* of the paths that went with a directory */
-};
 
 struct event *event_make(enum store_action action, uint64_t index, const char *path, size_t n_path)
 {
@@ -26,7 +21,8 @@ struct event *event_make(enum store_action action, uint64_t index, const char *p
 
 struct event *event_ref(struct event *e)
 {
-        e->n_references++;
+        if (e)
+                e->n_references++;
         return e;
 }
 
@@ -66,7 +62,7 @@ void event_add_removed(struct event *e, const struct store_node *n)
 {
         if (e->removed_too_much)
                 return;
-        if (e->removed.n + n->n_path + 1 > REMOVED_BYTES_MAX) {
+        if (e->removed.n + n->n_path + 1 > EVENT_REMOVED_BYTES_MAX) {
                 e->removed_too_much = true;
                 buffer_done(&e->removed);
                 return;
@@ -106,16 +102,4 @@ bool event_matches(const struct event *e, const char *path, size_t n, bool recur
 size_t event_bytes(const struct event *e)
 {
         return e->n_path + e->shown.node.n_value + e->shown.previous.n_value + e->removed.n;
-}
-
-uint32_t event_checksum(const struct event *e, struct buffer *b)
-{
-        buffer_clear(b);
-        buffer_put_u8(b, (uint8_t)e->shown.action);
-        buffer_put_u64(b, e->shown.index);
-        buffer_put_u8(b, e->shown.refresh);
-        buffer_put_u64(b, e->shown.node.created);
-        buffer_put_u64(b, e->shown.previous.modified);
-        buffer_put_blob(b, e->path, e->n_path);
-        return crc32c(0, b->bytes, b->n);
 }

@@ -6,6 +6,10 @@
 
 #include "election/store/tree.h"
 
+enum {
+        EVENT_REMOVED_BYTES_MAX = 1024 * 1024, /* of the paths that went with a directory */
+};
+
 struct event {
         struct store_event shown; /* points into what follows */
         size_t n_references;
@@ -24,8 +28,8 @@ struct event {
 };
 
 struct event *event_make(enum store_action action, uint64_t index, const char *path, size_t n_path);
+/* NULL is accepted by both. */
 struct event *event_ref(struct event *e);
-/* NULL is accepted. */
 void event_unref(struct event *e);
 
 /* Shows @n as it is before the change. */
@@ -42,6 +46,3 @@ bool event_matches(const struct event *e, const char *path, size_t n, bool recur
 
 /* The bytes of its strings: the same on every replica. */
 size_t event_bytes(const struct event *e);
-
-/* A sum of what it says, but for values and notes. @b is scratch memory. */
-uint32_t event_checksum(const struct event *e, struct buffer *b);

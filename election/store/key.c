@@ -319,8 +319,8 @@ static enum store_error perform(struct change *c)
         return STORE_INVALID_FIELD;
 }
 
-void key_change(struct store *s, const struct store_key_command *k, struct store_entry e,
-                struct store_result *ret)
+struct event *key_change(struct store *s, const struct store_key_command *k, struct store_entry e,
+                         struct store_result *ret)
 {
         struct change c = {
                 .store = s,
@@ -333,11 +333,12 @@ void key_change(struct store *s, const struct store_key_command *k, struct store
         ret->error = perform(&c);
         if (ret->error == STORE_OK) {
                 ret->event = &c.event->shown;
-                return;
+                return c.event;
         }
         ret->n_cause = s->cause.n;
         buffer_put_u8(&s->cause, 0);
         ret->cause = (const char *)s->cause.bytes;
+        return NULL;
 }
 
 bool key_expire(struct store *s, const struct store_expiry *expiry, struct store_entry e)

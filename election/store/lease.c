@@ -3,8 +3,6 @@
 
 #include <string.h>
 
-#include "election/base/crc32c.h"
-
 static struct store_lease *find(struct lease_table *t, const char *service)
 {
         for (size_t i = 0; i < t->n; i++)
@@ -220,32 +218,4 @@ void lease_reset_notes(struct lease_table *t, struct instant now)
 {
         for (size_t i = 0; i < t->n; i++)
                 t->leases[i].noted = now;
-}
-
-static uint32_t checksum_of(const struct store_lease *l, struct buffer *b)
-{
-        buffer_clear(b);
-        buffer_put_string(b, l->service);
-        buffer_put_u8(b, (uint8_t)l->state);
-        buffer_put_u8(b, l->holder);
-        buffer_put_u64(b, l->incarnation);
-        buffer_put_u64(b, l->epoch);
-        buffer_put_u64(b, l->renewed);
-        buffer_put_u64(b, l->ttl);
-        buffer_put_u8(b, l->reserved_for);
-        buffer_put_u64(b, l->freed);
-        buffer_put_u8(b, l->expired);
-        buffer_put_blob(b, l->position, l->n_position);
-        return crc32c(0, b->bytes, b->n);
-}
-
-uint32_t lease_checksum(const struct lease_table *t)
-{
-        struct buffer b = { 0 };
-        uint32_t sum = 0;
-
-        for (size_t i = 0; i < t->n; i++)
-                sum += checksum_of(&t->leases[i], &b);
-        buffer_done(&b);
-        return sum;
 }

@@ -47,5 +47,3 @@ struct instant lease_next_due(const struct lease_table *t, struct instant now);
 bool lease_attests(const struct lease_table *t, const struct store_expiry *expiry,
                    struct instant now);
 void lease_reset_notes(struct lease_table *t, struct instant now);
-/* A sum that does not depend on the order of the leases, nor on notes. */
-uint32_t lease_checksum(const struct lease_table *t);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "election/store/lease.h"
+#include "election/store/session.h"
 #include "election/store/tree.h"
 #include "election/store/watch.h"
 
@@ -9,6 +10,7 @@ struct store {
         struct tree tree;
         struct lease_table leases;
         struct watch watch;
+        struct session_table sessions;
         uint64_t index; /* of the last change of the tree */
         uint64_t applied; /* log index of the last command */
 

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "election/base/crc32c.h"
 #include "election/store/due.h"
 #include "election/store/key.h"
 
@@ -17,15 +16,22 @@ struct store *store_new(void)
         return s;
 }
 
-void store_free(struct store *s)
+bool store_free_some(struct store *s, size_t n)
 {
-        if (!s)
-                return;
+        if (tree_free_some(&s->tree, n))
+                return true;
         store_command_done(&s->command);
         watch_done(&s->watch);
-        tree_done(&s->tree);
+        session_done(&s->sessions);
         buffer_done(&s->cause);
         free(s);
+        return false;
+}
+
+void store_free(struct store *s)
+{
+        if (s)
+                (void)store_free_some(s, SIZE_MAX); /* in one go, so nothing is left */
 }
 
 static void apply_renew(struct store *s, const struct store_command *c, struct store_entry e,
@@ -68,6 +74,57 @@ static void apply_expire(struct store *s, const struct store_command *c, struct 
         ret->n_outcomes = c->n;
 }
 
+static void refuse_lost(struct store_result *ret)
+{
+        ret->error = STORE_ANSWER_LOST;
+        ret->cause = "the answer to this request is no longer known";
+        ret->n_cause = strlen(ret->cause);
+}
+
+static void repeat(const struct session_answer *a, struct store_result *ret)
+{
+        ret->repeated = true;
+        ret->error = a->error;
+        ret->index = a->index;
+        ret->event = a->event ? &a->event->shown : NULL;
+        ret->cause = a->cause ? a->cause->bytes : NULL;
+        ret->n_cause = a->cause ? a->cause->n : 0;
+}
+
+static void change_once(struct store *s, const struct store_command *c, struct store_entry e,
+                        struct store_result *ret)
+{
+        struct session_answer answer = { .sequence = c->origin.sequence };
+        struct session *session = session_open(&s->sessions, c, e.index);
+        const struct session_answer *given;
+
+        given = session ? session_find(session, c->origin.sequence) : NULL;
+        if (given) {
+                repeat(given, ret);
+                return;
+        }
+        if (!session || !session_is_new(session, c->origin.sequence)) {
+                refuse_lost(ret);
+                return;
+        }
+        answer.event = event_ref(key_change(s, &c->key, e, ret));
+        answer.cause = ret->cause ? value_new(ret->cause, ret->n_cause) : NULL;
+        answer.error = ret->error;
+        answer.index = s->index;
+        session_keep(session, answer);
+}
+
+static void apply_key(struct store *s, const struct store_command *c, struct store_entry e,
+                      struct store_result *ret)
+{
+        if (c->origin.node == NODE_NOBODY || c->origin.sequence == 0)
+                (void)key_change(s, &c->key, e, ret); /* the event is lent in @ret */
+        else
+                change_once(s, c, e, ret);
+        if (!ret->repeated)
+                ret->index = s->index;
+}
+
 static void apply(struct store *s, const struct store_command *c, struct store_entry e,
                   struct store_result *ret)
 {
@@ -75,7 +132,7 @@ static void apply(struct store *s, const struct store_command *c, struct store_e
         ret->epoch = c->epoch;
         switch (c->type) {
         case STORE_KEY:
-                key_change(s, &c->key, e, ret);
+                apply_key(s, c, e, ret);
                 return;
         case STORE_ACQUIRE:
                 ret->accepted = lease_acquire(&s->leases, c, e);
@@ -108,30 +165,17 @@ void store_apply(struct store *s, uint64_t index, const uint8_t *bytes, size_t n
         s->applied = index;
         watch_begin(&s->watch);
         store_command_done(&s->command);
-        *ret = (struct store_result){ 0 };
+        *ret = (struct store_result){ .index = s->index };
         if (store_command_decode(bytes, n, &s->command) == 0) {
                 ret->valid = true;
                 ret->type = s->command.type;
                 ret->origin = s->command.origin;
                 apply(s, &s->command, e, ret);
         }
-        ret->index = s->index;
+        if (ret->type != STORE_KEY)
+                ret->index = s->index;
         ret->woken = s->watch.woken;
         ret->n_woken = s->watch.n_woken;
-}
-
-uint32_t store_checksum(const struct store *s)
-{
-        struct buffer b = { 0 };
-        uint32_t crc;
-
-        buffer_put_u64(&b, s->index);
-        buffer_put_u32(&b, tree_checksum(&s->tree));
-        buffer_put_u32(&b, lease_checksum(&s->leases));
-        buffer_put_u32(&b, watch_checksum(&s->watch));
-        crc = crc32c(0, b.bytes, b.n);
-        buffer_done(&b);
-        return crc;
 }
 
 uint64_t store_index(const struct store *s)
@@ -288,6 +332,8 @@ const char *store_error_message(enum store_error error)
                 return "The request requires user authentication";
         case STORE_INVALID_FIELD:
                 return "Invalid field";
+        case STORE_ANSWER_LOST:
+                return "Raft Internal Error";
         case STORE_WATCHER_CLEARED:
                 return "watcher is cleared due to etcd recovery";
         case STORE_INDEX_CLEARED:

@@ -26,6 +26,9 @@ enum {
         STORE_WATCHERS_MAX = 10000,
         STORE_BATCH_MAX = SERVICES_MAX, /* leases in one renewal or expiry */
         STORE_POSITION_MAX = 128, /* bytes of the position that a renewal carries */
+        STORE_SESSIONS_MAX = 4, /* processes of one node that are remembered; see store_origin */
+        STORE_SESSION_ANSWERS_MAX = 4096, /* of one process that are kept for a repetition */
+        STORE_SESSION_BYTES_MAX = 4 * 1024 * 1024, /* of them, but for the newest */
 };
 
 /* The directory of our own records; ordinary writes below it are refused. */
@@ -41,7 +44,30 @@ enum store_command_type {
         STORE_FENCED, /* the holder was proved to be harmless */
 };
 
-/* Who asked; the answer is found by it. The incarnation is random for each start of a process. */
+/*
+ * Who asked; the answer is found by it. The incarnation is random for each start of a process.
+ *
+ * A change of a key (STORE_KEY) that has a node and a sequence takes effect at most once, however
+ * often it is in the log. The store keeps, for each process, the answers to its
+ * STORE_SESSION_ANSWERS_MAX highest sequences that were applied (fewer if they are large, see
+ * STORE_SESSION_BYTES_MAX). For a command of such a process:
+ *   - a sequence whose answer is kept: nothing changes, the result is that of the first time
+ *     (error, cause, index, event) and is marked by ret->repeated;
+ *   - a sequence that is above all whose answers were given up is applied, in whatever order
+ *     sequences come, and with any gaps;
+ *   - any other: nothing changes, the error is STORE_ANSWER_LOST. It may have been applied before.
+ * Answers are given up in the order of their sequences: when there are too many, and when a command
+ * says by `settled` that the process waits for them no longer. So a process that says so never
+ * finds the answer lost while it has fewer than STORE_SESSION_ANSWERS_MAX sequences open, and
+ * what it gave up without an answer can take no effect behind its next command.
+ *
+ * Of each node the STORE_SESSIONS_MAX processes are remembered that wrote last; all but the newest
+ * keep few answers. Commands of one that is no longer remembered answer STORE_ANSWER_LOST. All
+ * this happens by commands alone, and so alike on all replicas.
+ *
+ * With node or sequence 0 a command is applied each time. Commands about leases compare epochs and
+ * need no such care.
+ */
 struct store_origin {
         node_id node;
         uint64_t incarnation;
@@ -105,6 +131,8 @@ struct store_expiry {
 struct store_command {
         enum store_command_type type;
         struct store_origin origin;
+        /* STORE_KEY: the process asks for no lower sequence again; 0 if it does not say. */
+        uint64_t settled;
         struct store_key_command key; /* STORE_KEY */
         char service[NAME_SIZE]; /* ACQUIRE, RELEASE, CLOSE, FENCED */
         uint64_t epoch; /* RELEASE, CLOSE, FENCED */
@@ -152,6 +180,7 @@ enum store_error {
         STORE_DIRECTORY_NOT_EMPTY = 108,
         STORE_KEY_FORBIDDEN = 110, /* ours: below STORE_SYSTEM_DIRECTORY */
         STORE_INVALID_FIELD = 209, /* the path of an in-order key would be too long */
+        STORE_ANSWER_LOST = 300, /* ours: it may have been applied already; see store_origin */
         STORE_WATCHER_CLEARED = 400, /* ours: there are STORE_WATCHERS_MAX already */
         STORE_INDEX_CLEARED = 401,
 };
@@ -197,10 +226,11 @@ struct store_result {
         bool valid; /* the bytes were a command */
         enum store_command_type type;
         struct store_origin origin;
+        bool repeated; /* STORE_KEY: it was applied before; this is the answer of that time */
         enum store_error error; /* STORE_KEY */
         const char *cause; /* of an error; may quote a value, NUL bytes included */
         size_t n_cause;
-        uint64_t index; /* etcd index after it */
+        uint64_t index; /* etcd index after it; of a repeated one: after the first time */
         const struct store_event *event; /* STORE_KEY that succeeded */
         char service[NAME_SIZE]; /* ACQUIRE, RELEASE, CLOSE, FENCED */
         uint64_t epoch; /* ACQUIRE that was accepted: the new one; others: as named */
@@ -226,6 +256,12 @@ struct store *store_new(void);
 void store_free(struct store *s);
 
 /*
+ * Releases up to @n keys of a store that is no longer used, then the store itself: false when all
+ * is gone. To be called until then, so that a million keys cost no pause.
+ */
+bool store_free_some(struct store *s, size_t n);
+
+/*
  * Applies the command of log entry @index, which is above that of every entry before. @noted is
  * when this replica received the entry (rules L4 and L6), kept beside the leases that it grants
  * or renews. Bytes that are no command change nothing; ret->valid says so.
@@ -233,8 +269,36 @@ void store_free(struct store *s);
 void store_apply(struct store *s, uint64_t index, const uint8_t *bytes, size_t n,
                  struct instant noted, struct store_result *ret);
 
-/* Equal on replicas that applied the same commands: over tree, leases and history, not notes. */
+/* Equal on replicas that applied the same commands: over all that a snapshot has. */
 uint32_t store_checksum(const struct store *s);
+
+/*
+ * Snapshots: all that decides what commands do and what readers and watchers are shown, and
+ * nothing of this replica (notes, watchers, statistics). Replicas that applied the same
+ * commands write the same bytes. They carry no checksum: that is the business of the container.
+ */
+
+/* Takes the next @n bytes; a negative errno ends the writing. */
+typedef int store_sink(void *userdata, const uint8_t *bytes, size_t n);
+
+/* Writes all of @s, in pieces. Returns 0, or what the sink returned. */
+int store_snapshot_write(const struct store *s, store_sink *sink, void *userdata);
+
+struct store_restore;
+
+struct store_restore *store_restore_new(void);
+/* Gives up. NULL is accepted. */
+void store_restore_free(struct store_restore *r);
+/*
+ * Reads on, in pieces of any size; what it costs is bounded by @n. -EBADMSG if these are not the bytes
+ * of a snapshot; then only store_restore_free() may follow.
+ */
+int store_restore_feed(struct store_restore *r, const uint8_t *bytes, size_t n);
+/*
+ * The store when all was fed; every lease counts as received at @noted (rule L6). NULL if the snapshot
+ * is not whole. Frees @r in any case.
+ */
+struct store *store_restore_finish(struct store_restore *r, struct instant noted);
 
 /*
  * Whether all of @c is within the limits and has the fields that its type needs: 0 or -EINVAL.

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "election/base/crc32c.h"
 #include "election/store/due.h"
 #include "election/store/path.h"
 
@@ -36,15 +35,18 @@ void tree_init(struct tree *t)
         insert(t, t->root);
 }
 
-void tree_done(struct tree *t)
+bool tree_free_some(struct tree *t, size_t n)
 {
-        struct store_node *n, *next;
+        while (t->nodes) {
+                struct store_node *node = t->nodes;
 
-        HASH_ITER(hh, t->nodes, n, next) {
-                HASH_DEL(t->nodes, n);
-                node_free(n);
+                if (n-- == 0)
+                        return true;
+                HASH_DEL(t->nodes, node);
+                node_free(node);
         }
         *t = (struct tree){ 0 };
+        return false;
 }
 
 struct store_node *tree_find(const struct tree *t, const char *path, size_t n)
@@ -108,20 +110,29 @@ static void unlink_child(struct store_node *n)
                 parent->last = n->previous;
 }
 
+struct store_node *tree_insert(struct tree *t, struct store_node *parent, const char *path,
+                               size_t n, struct store_value *value)
+{
+        struct store_node *node = node_new(path, n, value);
+
+        assert(node_is_directory(parent));
+        link_child(parent, node);
+        insert(t, node);
+        return node;
+}
+
 struct store_node *tree_add(struct tree *t, const char *path, size_t n, struct store_value *value,
                             uint64_t index)
 {
         size_t n_parent = path_parent(path, n);
         struct store_node *parent = tree_find(t, path, n_parent);
-        struct store_node *node = node_new(path, n, value);
+        struct store_node *node;
 
         if (!parent)
                 parent = tree_add(t, path, n_parent, NULL, index);
-        assert(node_is_directory(parent));
+        node = tree_insert(t, parent, path, n, value);
         node->created = index;
         node->modified = index;
-        link_child(parent, node);
-        insert(t, node);
         return node;
 }
 
@@ -141,18 +152,22 @@ static void drop_ttl(struct tree *t, struct store_node *n)
         n->noted = n->deadline = INSTANT_NEVER;
 }
 
+void tree_grant(struct tree *t, struct store_node *n, usec_t ttl, struct store_entry e)
+{
+        n->has_ttl = true;
+        n->ttl = ttl;
+        n->granted = e.index;
+        n->noted = e.noted;
+        n->deadline = instant_after(e.noted, ttl);
+        due_add(&t->due, n);
+}
+
 void tree_set_ttl(struct tree *t, struct store_node *n, const struct store_key_command *c,
                   struct store_entry e)
 {
         drop_ttl(t, n);
-        if (!c->has_ttl)
-                return;
-        n->has_ttl = true;
-        n->ttl = c->ttl;
-        n->granted = e.index;
-        n->noted = e.noted;
-        n->deadline = instant_after(e.noted, c->ttl);
-        due_add(&t->due, n);
+        if (c->has_ttl)
+                tree_grant(t, n, c->ttl, e);
 }
 
 void tree_remove(struct tree *t, struct store_node *n,
@@ -177,32 +192,6 @@ void tree_reset_notes(struct tree *t, struct instant now)
                 n->deadline = instant_after(now, n->ttl);
                 due_add(&t->due, n);
         }
-}
-
-static uint32_t checksum_of(const struct store_node *n, struct buffer *b)
-{
-        buffer_clear(b);
-        buffer_put_blob(b, n->path, n->n_path);
-        buffer_put_u8(b, node_is_directory(n));
-        if (n->value)
-                buffer_put_blob(b, n->value->bytes, n->value->n);
-        buffer_put_u64(b, n->created);
-        buffer_put_u64(b, n->modified);
-        buffer_put_u8(b, n->has_ttl);
-        buffer_put_u64(b, n->ttl);
-        buffer_put_u64(b, n->granted);
-        return crc32c(0, b->bytes, b->n);
-}
-
-uint32_t tree_checksum(const struct tree *t)
-{
-        struct buffer b = { 0 };
-        uint32_t sum = 0;
-
-        for (const struct store_node *n = t->nodes; n; n = n->hh.next)
-                sum += checksum_of(n, &b);
-        buffer_done(&b);
-        return sum;
 }
 
 struct store_view store_node_view(const struct store_node *n)

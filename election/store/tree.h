@@ -45,7 +45,8 @@ static inline bool node_is_directory(const struct store_node *n)
 }
 
 void tree_init(struct tree *t);
-void tree_done(struct tree *t);
+/* Releases up to @n nodes and nothing else about them; false when none is left. */
+bool tree_free_some(struct tree *t, size_t n);
 
 /* The node with exactly this clean path, or NULL. */
 struct store_node *tree_find(const struct tree *t, const char *path, size_t n);
@@ -64,6 +65,10 @@ enum store_error tree_lookup(const struct tree *t, const char *path, size_t n,
 struct store_node *tree_add(struct tree *t, const char *path, size_t n, struct store_value *value,
                             uint64_t index);
 
+/* The same below a directory that is known; the indexes are the caller's business. */
+struct store_node *tree_insert(struct tree *t, struct store_node *parent, const char *path,
+                               size_t n, struct store_value *value);
+
 /* Takes over @value; a directory has none. */
 void tree_set_value(struct store_node *n, struct store_value *value);
 
@@ -71,11 +76,11 @@ void tree_set_value(struct store_node *n, struct store_value *value);
 void tree_set_ttl(struct tree *t, struct store_node *n, const struct store_key_command *c,
                   struct store_entry e);
 
+/* Sets the TTL of a node that has none. */
+void tree_grant(struct tree *t, struct store_node *n, usec_t ttl, struct store_entry e);
+
 /* Removes a node with all below it. @removed is called with each that goes, children first. */
 void tree_remove(struct tree *t, struct store_node *n,
                  void (*removed)(const struct store_node *n, void *userdata), void *userdata);
 
 void tree_reset_notes(struct tree *t, struct instant now);
-
-/* A sum that does not depend on the order of the nodes, nor on notes. */
-uint32_t tree_checksum(const struct tree *t);

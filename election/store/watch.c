@@ -131,8 +131,7 @@ static void drop_oldest(struct watch *w)
         event_unref(e);
 }
 
-/* Both limits count what is the same everywhere, so that all replicas keep the same events. */
-static void remember(struct watch *w, struct event *e)
+void watch_remember(struct watch *w, struct event *e)
 {
         if (w->n == STORE_HISTORY_MAX)
                 drop_oldest(w);
@@ -145,7 +144,7 @@ static void remember(struct watch *w, struct event *e)
 
 void watch_publish(struct watch *w, struct event *e)
 {
-        remember(w, e);
+        watch_remember(w, e);
         if (!e->shown.refresh)
                 wake_matching(w, e);
 }
@@ -174,6 +173,13 @@ void watch_done(struct watch *w)
 uint64_t watch_oldest(const struct watch *w, uint64_t index)
 {
         return w->n > 0 ? w->history[w->first]->shown.index : index + 1;
+}
+
+struct event *watch_at(const struct watch *w, uint64_t index)
+{
+        uint64_t i = index - watch_oldest(w, index);
+
+        return i < w->n ? w->history[(w->first + (size_t)i) % STORE_HISTORY_MAX] : NULL;
 }
 
 struct event *watch_search(const struct watch *w, const char *path, size_t n, bool recursive,
@@ -238,15 +244,4 @@ void watch_remove(struct watch *w, uint64_t number)
 
         if (watcher)
                 forget(w, watcher);
-}
-
-uint32_t watch_checksum(const struct watch *w)
-{
-        struct buffer b = { 0 };
-        uint32_t sum = 0;
-
-        for (size_t i = 0; i < w->n; i++)
-                sum += event_checksum(w->history[(w->first + i) % STORE_HISTORY_MAX], &b);
-        buffer_done(&b);
-        return sum;
 }

@@ -33,17 +33,21 @@ void watch_begin(struct watch *w);
 
 /* Puts an event into the history and wakes whom it concerns. Takes over @e. */
 void watch_publish(struct watch *w, struct event *e);
+/*
+ * Puts an event into the history and wakes nobody. Takes over @e. Both limits of the history count what
+ * is the same everywhere, so that all replicas keep the same events.
+ */
+void watch_remember(struct watch *w, struct event *e);
 /* Wakes those who wait at a path that goes with the directory that @e is about. */
 void watch_wake_removed(struct watch *w, struct event *e, const char *path, size_t n);
 
 /* The index of the oldest event, or one above @index if there is none. */
 uint64_t watch_oldest(const struct watch *w, uint64_t index);
+/* The event of @index, or NULL if the history does not have it. */
+struct event *watch_at(const struct watch *w, uint64_t index);
 /* The first event from @since on that matches, or NULL. @since is in the history or behind it. */
 struct event *watch_search(const struct watch *w, const char *path, size_t n, bool recursive,
                            uint64_t since);
-
-/* A sum over the history. */
-uint32_t watch_checksum(const struct watch *w);
 
 /* A new watcher for events from @since on; its number, or 0 if there are too many. */
 uint64_t watch_add(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since);
