@@ -184,6 +184,7 @@ class StoreLab:
     """Three stores that know each other. The test stands on the bridge with them."""
 
     def __init__(self, options, names=("n1", "n2", "n3"), profile="lan"):
+        self.options = options
         self.build = os.path.abspath(options.build)
         self.profile = profile
         self.dir = tempfile.mkdtemp(prefix="failoverd-store-")
@@ -234,6 +235,15 @@ class StoreLab:
                     print("---- the end of %s of %s" % (os.path.basename(path), machine.name))
                     print("\n".join(file.read().split("\n")[-lines:]))
 
+    def restore(self):
+        """All is as at the start again, whatever a test has left behind."""
+        for store in self.stores:
+            store.heal()
+            store.thaw()
+            if not store.pids():
+                store.start()
+        self.wait_ready()
+
     def faults(self):
         """Lines of the logs that no run may show."""
         signs = ("ERROR: ", "runtime error", "ended by signal 6", "ended by signal 11", "Assertion")
@@ -264,6 +274,7 @@ def run_tests(lab, tests):
             failed += 1
             print("FAILED  %s: %s: %s" % (test.__name__, type(problem).__name__, problem), flush=True)
             traceback.print_exc(file=sys.stdout)
+            lab.restore()
     return passed, failed
 
 
