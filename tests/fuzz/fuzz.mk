@@ -1,10 +1,12 @@
 # Coverage-guided fuzzing of what reads bytes from outside: make fuzz FUZZ=store-command FUZZ_SECONDS=60
+# What a target begins with stands in tests/fuzz/corpus/TARGET.
 
 FUZZ_SECONDS ?= 30
 FUZZ ?= $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
 
 FUZZ_SOURCES_conf          := $(wildcard conf/*.c)
 FUZZ_SOURCES_store-command := $(wildcard election/store/*.c)
+FUZZ_SOURCES_store-snapshot := $(wildcard election/store/*.c)
 FUZZ_SOURCES_raft-message  := $(wildcard election/raft/*.c)
 FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
 FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
@@ -18,5 +20,6 @@ $(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c
 fuzz: $(foreach target,$(FUZZ),$(BUILD)/fuzz/fuzz-$(target))
 	$(Q)for target in $(FUZZ); do \
 		mkdir -p $(BUILD)/fuzz/corpus-$$target && \
-		$(BUILD)/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus-$$target || exit 1; \
+		$(BUILD)/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus-$$target \
+			$$(ls -d tests/fuzz/corpus/$$target 2>/dev/null) || exit 1; \
 	done
