@@ -183,6 +183,7 @@ static void write_answered(struct sim *s, struct request *r, const struct node_e
         }
         s->tally.writes_acknowledged++;
         s->tally.writes_failed += e->result->error != STORE_OK;
+        s->tally.writes_repeated += e->result->repeated;
         s->wrote_since |= (uint16_t)(1u << r->node);
         history_wrote(s->history, e->request, e->result->error, e->result->index);
 }

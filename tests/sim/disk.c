@@ -90,6 +90,15 @@ static void tell_persisted(struct sim *s, struct occurrence *o)
         fault_aim(s, o->machine, AIM_PERSISTED);
 }
 
+/* What was to be made durable may be there or not, and is never asked again: the process ends. */
+static void fail_sync(struct sim *s, struct machine *m)
+{
+        STORY(s, m, "a sync fails");
+        m->disk.fails = false;
+        s->tally.syncs_failed++;
+        engine_crash(s, m);
+}
+
 static void sync_ended(struct sim *s, struct occurrence *o)
 {
         struct machine *m = o->machine;
@@ -100,6 +109,10 @@ static void sync_ended(struct sim *s, struct occurrence *o)
                 return;
         if (!machine_is_awake(s, m)) {
                 queue_plan_again(&s->queue, o, m->suspended_until);
+                return;
+        }
+        if (d->fails) {
+                fail_sync(s, m);
                 return;
         }
         flush(s, m, d->n_syncing);
@@ -171,6 +184,17 @@ void disk_crash(struct sim *s, struct machine *m)
         d->syncing = false;
         d->life++;
         d->generation = 0;
+}
+
+void disk_rot(struct sim *s, struct machine *m)
+{
+        if (m->disk.rotten)
+                return;
+        STORY(s, m, "its log is damaged");
+        m->disk.rotten = true;
+        s->tally.disks_lost++;
+        s->dead |= (uint16_t)(1u << m->id);
+        engine_crash(s, m);
 }
 
 void disk_done(struct disk *d)

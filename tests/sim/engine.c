@@ -113,6 +113,10 @@ void engine_start(struct sim *s, struct machine *m)
 
         if (!machine_is_awake(s, m) || !m->executor_up || e->running)
                 return;
+        if (m->disk.rotten) {
+                STORY(s, m, "the engine refuses its log");
+                return;
+        }
         e->life++;
         e->running = true;
         e->paused_until = 0;

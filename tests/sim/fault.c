@@ -153,6 +153,19 @@ static void stall_disk(struct sim *s, struct machine *m)
         s->tally.stalls++;
 }
 
+static void fail_sync(struct sim *s, struct machine *m)
+{
+        m->disk.fails = true;
+        (void)s;
+}
+
+/* A majority must stay that remembers what it acknowledged. */
+static void rot_disk(struct sim *s, struct machine *m)
+{
+        if (heal_can_spare(s, m))
+                disk_rot(s, m);
+}
+
 static void crash_database(struct sim *s, struct machine *m)
 {
         database_crash(s, m, some_service(s));
@@ -283,6 +296,8 @@ static const struct {
         [FAULT_CLOG]            = { "clogged link",      clog_link },
         [FAULT_SWIZZLE]         = { "swizzle",           swizzle },
         [FAULT_DISK_STALL]      = { "disk stall",        stall_disk },
+        [FAULT_DISK_SYNC]       = { "sync failure",      fail_sync },
+        [FAULT_DISK_ROT]        = { "bit rot",           rot_disk },
         [FAULT_DATABASE_CRASH]  = { "database crash",    crash_database },
         [FAULT_DATABASE_HANG]   = { "database hang",     hang_database },
         [FAULT_SWITCHOVER]      = { "order: switchover", order_switchover },

@@ -140,9 +140,19 @@ static bool has_the_data(const struct machine *m, const struct machine *other, s
                d->timeline == m->hands[service].database.timeline;
 }
 
-/* Whether every service can go on without @m. */
-static bool can_be_spared(const struct sim *s, const struct machine *m)
+static unsigned count_dead(const struct sim *s)
 {
+        unsigned n = 0;
+
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+                n += !is_alive(s, i);
+        return n;
+}
+
+bool heal_can_spare(const struct sim *s, const struct machine *m)
+{
+        if (!is_alive(s, m->id) || count_dead(s) >= (s->plan.n_nodes - 1) / 2)
+                return false;
         for (size_t k = 0; m->id <= s->plan.n_candidates && k < s->plan.n_services; k++) {
                 bool other = false;
 
@@ -159,17 +169,14 @@ static bool can_be_spared(const struct sim *s, const struct machine *m)
 /* A minority never comes back. */
 static void bury_some(struct sim *s)
 {
-        unsigned left = (s->plan.n_nodes - 1) / 2;
-
-        for (unsigned i = 0; i < 4 && left > 0; i++) {
+        for (unsigned i = 0; i < 4; i++) {
                 struct machine *m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
 
-                if (!is_alive(s, m->id) || !m->up || !can_be_spared(s, m))
+                if (!m->up || !heal_can_spare(s, m))
                         continue;
                 STORY(s, m, "is gone for good");
                 machine_crash(s, m, USEC_INFINITY / 2);
                 s->dead |= (uint16_t)(1u << m->id);
-                left--;
         }
 }
 

@@ -46,7 +46,6 @@ struct key {
 };
 
 struct history {
-        bool once;
         bool failed;
         char failure[FAILURE_SIZE];
         uint64_t floor;
@@ -57,12 +56,9 @@ struct history {
         struct key keys[HISTORY_KEYS];
 };
 
-struct history *history_new(bool once)
+struct history *history_new(void)
 {
-        struct history *h = must_alloc(1, sizeof(*h));
-
-        h->once = once;
-        return h;
+        return must_alloc(1, sizeof(struct history));
 }
 
 void history_free(struct history *h)
@@ -182,11 +178,11 @@ static void check_origin(struct history *h, const struct history_change *c)
                      c->index, c->number);
                 return;
         }
-        if (h->once && call->index != 0)
+        if (call->index != 0)
                 fail(h,
                      "call %" PRIu64 " was carried out twice, as change %" PRIu64 " and %" PRIu64,
                      c->number, call->index, c->index);
-        if (h->once && (call->fate == FATE_FAILED || call->fate == FATE_REFUSED))
+        if (call->fate == FATE_FAILED || call->fate == FATE_REFUSED)
                 fail(h, "call %" PRIu64 " was %s, and then carried out as change %" PRIu64,
                      c->number, call->fate == FATE_FAILED ? "answered with an error" : "refused",
                      c->index);
@@ -329,7 +325,7 @@ static void check_failed(struct history *h, uint64_t number, const struct call *
                      "call %" PRIu64 " failed at state %" PRIu64 ", but %" PRIu64
                      " was there before it was made",
                      number, index, call->asked.floor);
-        if (h->once && call->index != 0)
+        if (call->index != 0)
                 fail(h, "call %" PRIu64 " was carried out as change %" PRIu64 ", and failed",
                      number, call->index);
         if (call->asked.key >= HISTORY_KEYS)
@@ -347,7 +343,7 @@ void history_wrote(struct history *h, uint64_t number, enum store_error error, u
 {
         struct call *call = call_of(h, number);
 
-        if (!call)
+        if (!call || error == STORE_ANSWER_LOST)
                 return;
         if (error == STORE_OK)
                 check_written(h, number, call, index);
@@ -369,7 +365,7 @@ void history_refused(struct history *h, uint64_t number)
         call->fate = FATE_REFUSED;
         if (call->asked.action == STORE_DELETE && call->asked.key < HISTORY_KEYS)
                 h->keys[call->asked.key].deletions_asked--;
-        if (h->once && call->index != 0)
+        if (call->index != 0)
                 fail(h, "call %" PRIu64 " was refused, but is change %" PRIu64, number,
                      call->index);
 }
@@ -452,7 +448,7 @@ struct history_found history_newest(const struct history *h, unsigned key)
 
 void history_end(struct history *h)
 {
-        for (unsigned i = 0; h->once && i < HISTORY_KEYS; i++)
+        for (unsigned i = 0; i < HISTORY_KEYS; i++)
                 if (h->keys[i].deletions > h->keys[i].deletions_asked)
                         fail(h,
                              "key %u was deleted %" PRIu64 " times, but only %" PRIu64

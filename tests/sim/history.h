@@ -66,8 +66,7 @@ struct history_found {
 
 struct history;
 
-/* @once: a request is never carried out twice, whatever the network repeats. */
-struct history *history_new(bool once);
+struct history *history_new(void);
 void history_free(struct history *h);
 
 /* What is wrong, or NULL. The first finding stays. */
@@ -82,7 +81,10 @@ void history_begin(struct history *h, uint64_t number, const struct history_call
 /* A replica shows @c; one that others showed before is compared with theirs. */
 void history_changed(struct history *h, const struct history_change *c);
 
-/* Answers. A call that gets none of these may still take effect. */
+/*
+ * Answers. A call that gets none of these may still take effect, and so may one that is told
+ * STORE_ANSWER_LOST.
+ */
 void history_wrote(struct history *h, uint64_t number, enum store_error error, uint64_t index);
 void history_refused(struct history *h, uint64_t number); /* nothing was done, and never will be */
 void history_read(struct history *h, uint64_t number, const struct history_found *f);

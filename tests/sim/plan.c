@@ -111,6 +111,7 @@ static void draw_faults(struct sim_plan *p, struct random *r)
         if (!chance(r, 150))
                 p->fault_weight[FAULT_POWER] = 0;
         p->fault_weight[FAULT_POWER] /= 4;
+        p->fault_weight[FAULT_DISK_ROT] /= 5;
         p->fault_weight[FAULT_FAILOVER] /= 3;
         p->fault_weight[FAULT_PAUSE] /= 4;
         for (unsigned i = 0; i < AIMS; i++)

@@ -89,7 +89,7 @@ static struct sim *sim_new(const struct sim_options *options)
         struct sim *s = must_alloc(1, sizeof(*s));
 
         sim_plan_draw(&s->plan, options->seed, options->length);
-        s->history = history_new(s->plan.duplicate_permille == 0);
+        s->history = history_new();
         s->random.state = options->seed ^ 0x6a09e667f3bcc908u;
         s->story.recording = options->record || options->print;
         s->story.printing = options->print;

@@ -44,6 +44,8 @@ enum sim_fault {
         FAULT_CLOG,
         FAULT_SWIZZLE, /* links stop one by one and come back in another order */
         FAULT_DISK_STALL,
+        FAULT_DISK_SYNC, /* fails, which ends the engine */
+        FAULT_DISK_ROT, /* in what was acknowledged: the log is refused from then on */
         FAULT_DATABASE_CRASH,
         FAULT_DATABASE_HANG,
         FAULT_SWITCHOVER, /* an operator's orders disturb as well as any fault */
@@ -151,6 +153,8 @@ struct disk {
         bool syncing;
         uint64_t life;
         usec_t stalled_until;
+        bool fails; /* the next sync does */
+        bool rotten; /* nobody starts with it any more */
 };
 
 struct database {
@@ -308,10 +312,13 @@ struct tally {
         uint64_t pauses;
         uint64_t cuts;
         uint64_t stalls;
+        uint64_t syncs_failed;
+        uint64_t disks_lost;
         uint64_t aimed;
         uint64_t writes_acknowledged;
         uint64_t writes_unknown;
         uint64_t writes_failed; /* by a condition of theirs */
+        uint64_t writes_repeated; /* whose answer is that of the first time */
         uint64_t reads;
         uint64_t reads_locally;
         uint64_t watched;
@@ -340,7 +347,7 @@ struct sim {
         bool faults_stopped;
         bool over; /* at rest, or a violation */
         bool failed;
-        uint16_t dead; /* machines that do not come back; bit by node */
+        uint16_t dead; /* engines that do not come back; bit by node */
         char failure[SIM_FAILURE_SIZE];
         char waiting_for[SIM_FAILURE_SIZE]; /* what is not at rest yet */
         uint64_t digest; /* of all that happened */
@@ -449,6 +456,8 @@ void network_clog(struct sim *s, node_id from, node_id to, usec_t length);
 void disk_write(struct sim *s, struct machine *m, const struct raft_persist *p);
 /* A prefix of what was written and not synced survives. */
 void disk_crash(struct sim *s, struct machine *m);
+/* What was acknowledged cannot be read any more. */
+void disk_rot(struct sim *s, struct machine *m);
 void disk_done(struct disk *d);
 /* What survived; entries are borrowed from the disk, the array is the caller's. */
 struct raft_durable disk_durable(const struct disk *d, struct raft_entry **ret_entries);
@@ -529,3 +538,5 @@ void operator_start(struct sim *s);
 
 /* heal.c: the faults stop, and the cluster must come to rest. */
 void heal_start(struct sim *s);
+/* Whether there will be a majority, and a master for every service, without @m for ever. */
+bool heal_can_spare(const struct sim *s, const struct machine *m);

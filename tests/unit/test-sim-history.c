@@ -13,7 +13,7 @@
 
 static int setup(void **state)
 {
-        *state = history_new(true);
+        *state = history_new();
         return 0;
 }
 
@@ -235,6 +235,15 @@ static void a_write_without_an_answer_may_come_late_or_never(void **state)
         assert_fine(*state);
 }
 
+static void a_write_whose_answer_is_lost_may_come_late_or_never(void **state)
+{
+        ask_to_set(*state, 1, 0);
+        history_wrote(*state, 1, STORE_ANSWER_LOST, 7);
+        set(*state, 2, 0, 1);
+        show(*state, 2, STORE_DID_SET, 0, 1);
+        assert_fine(*state);
+}
+
 static void a_refused_write_that_comes_after_all_is_found(void **state)
 {
         ask_to_set(*state, 1, 0);
@@ -397,6 +406,7 @@ int main(void)
                 JUDGED(a_deletion_that_is_carried_out_twice_is_found),
                 JUDGED(one_change_cannot_answer_two_requests),
                 JUDGED(a_write_without_an_answer_may_come_late_or_never),
+                JUDGED(a_write_whose_answer_is_lost_may_come_late_or_never),
                 JUDGED(a_refused_write_that_comes_after_all_is_found),
                 JUDGED(a_write_before_it_was_asked_for_is_found),
                 JUDGED(a_swap_that_met_another_value_is_found),
