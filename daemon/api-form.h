@@ -1,10 +1,7 @@
 /* Parameters of a request: percent-decoding, and the names and values of query and form. */
 #pragma once
 
-#include <stdbool.h>
 #include <stddef.h>
-
-#include "election/base/buffer.h"
 
 enum {
         FORM_FIELDS_MAX = 64, /* parameters of one request; more are refused */
@@ -19,24 +16,16 @@ struct form_field {
 };
 
 struct form {
-        struct form_field fields[FORM_FIELDS_MAX];
         size_t n;
-        char *memory[2]; /* what the fields point into */
+        struct form_field fields[FORM_FIELDS_MAX];
 };
 
-void form_done(struct form *f);
-
 /*
- * Appends @n bytes at @s to @ret with each %XX as one byte, and '+' as a blank if @plus. Returns 0,
- * or -EINVAL for a broken escape.
+ * Parses the body of a form, which may be NULL, and a query; fields of the body stand first. Both
+ * are decoded in place, and the fields point into them; the byte behind the body is overwritten.
+ * Returns 0, or -EINVAL and the cause, in the words of etcd.
  */
-int form_decode(const char *s, size_t n, bool plus, struct buffer *ret);
-
-/*
- * Parses the body of a form, which may be NULL, and a query; fields of the body stand first.
- * Returns 0 and a form for form_done(), or -EINVAL and the cause, in the words of etcd.
- */
-int form_parse(const char *body, size_t n_body, const char *query, struct form *ret,
+int form_parse(char *body, size_t n_body, char *query, struct form *ret,
                char cause[static FORM_CAUSE_SIZE]);
 
 /* The first field of that name, or NULL. */

@@ -129,8 +129,7 @@ void api_health(struct api *a, struct http_request *r, const struct health_check
         char cause[FORM_CAUSE_SIZE];
         struct form form;
 
-        if (r->method != EVHTTP_REQ_GET && r->method != EVHTTP_REQ_HEAD &&
-            r->method != EVHTTP_REQ_OPTIONS) {
+        if (r->method != HTTP_GET && r->method != HTTP_HEAD && r->method != HTTP_OPTIONS) {
                 api_reply_not_allowed(r, "GET,HEAD,OPTIONS");
                 return;
         }
@@ -147,5 +146,4 @@ void api_health(struct api *a, struct http_request *r, const struct health_check
                 return;
         }
         answer_check(a, r, check, t, &form);
-        form_done(&form);
 }

@@ -22,10 +22,14 @@ static void put_text(struct buffer *b, const char *s)
 
 static void put_u64(struct buffer *b, const char *name, uint64_t n)
 {
-        char text[64];
+        char digits[24];
+        size_t i = sizeof(digits);
 
-        (void)snprintf(text, sizeof(text), "%s%" PRIu64, name, n);
-        put_text(b, text);
+        do
+                digits[--i] = (char)('0' + n % 10);
+        while ((n /= 10) > 0);
+        put_text(b, name);
+        buffer_put(b, digits + i, sizeof(digits) - i);
 }
 
 /* The bytes of the UTF-8 character at @s, or 0 if there is none (RFC 3629, section 4). */
@@ -79,27 +83,47 @@ static void put_ascii(struct buffer *b, char c)
         }
 }
 
+/* Bytes at the beginning of @s that are written as they are. */
+static size_t plain_length(const char *s, size_t n)
+{
+        size_t i = 0;
+
+        while (i < n && (unsigned char)s[i] >= 0x20 && (unsigned char)s[i] < 0x80 && s[i] != '"' &&
+               s[i] != '\\' && s[i] != '<' && s[i] != '>' && s[i] != '&')
+                i++;
+        return i;
+}
+
+/* One character that is not plain. Returns how many bytes it has. */
+static size_t put_character(struct buffer *b, const char *s, size_t n)
+{
+        size_t length = character_length((const uint8_t *)s, n);
+
+        if (length == 1)
+                put_ascii(b, s[0]);
+        else if (length == 0)
+                put_text(b, REPLACEMENT);
+        else if (length == 3 && memcmp(s, "\xE2\x80\xA8", 3) == 0)
+                put_text(b, "\\u2028");
+        else if (length == 3 && memcmp(s, "\xE2\x80\xA9", 3) == 0)
+                put_text(b, "\\u2029");
+        else
+                buffer_put(b, s, length);
+        return length ? length : 1;
+}
+
 void keys_put_string(struct buffer *b, const char *s, size_t n)
 {
-        const uint8_t *bytes = (const uint8_t *)s;
-
-        buffer_put_u8(b, '"');
+        buffer_put(b, "\"", 1);
         for (size_t i = 0; i < n;) {
-                size_t length = character_length(bytes + i, n - i);
+                size_t plain = plain_length(s + i, n - i);
 
-                if (length == 1)
-                        put_ascii(b, s[i]);
-                else if (length == 0)
-                        put_text(b, REPLACEMENT);
-                else if (length == 3 && memcmp(s + i, "\xE2\x80\xA8", 3) == 0)
-                        put_text(b, "\\u2028");
-                else if (length == 3 && memcmp(s + i, "\xE2\x80\xA9", 3) == 0)
-                        put_text(b, "\\u2029");
-                else
-                        buffer_put(b, s + i, length);
-                i += length ? length : 1;
+                buffer_put(b, s + i, plain);
+                i += plain;
+                if (i < n)
+                        i += put_character(b, s + i, n - i);
         }
-        buffer_put_u8(b, '"');
+        buffer_put(b, "\"", 1);
 }
 
 /* RFC 3339 in UTC, without trailing zeros of the fraction. */
@@ -177,7 +201,7 @@ static void put_view(struct buffer *b, const struct store_view *v, const struct 
 
 struct reading {
         struct buffer *b;
-        const struct keys_request *request;
+        const struct keys_listing *listing;
         const struct keys_clock *clock;
 };
 
@@ -211,7 +235,7 @@ static void put_child(const struct reading *r, const struct store_node *node)
         struct store_view v = store_node_view(node);
 
         put_head(r->b, &v, r->clock);
-        if (v.directory && r->request->recursive)
+        if (v.directory && r->listing->recursive)
                 put_children(r, node);
         put_indices(r->b, &v);
         buffer_put_u8(r->b, '}');
@@ -223,7 +247,7 @@ static void put_children(const struct reading *r, const struct store_node *node)
         size_t n;
         const struct store_node **children = children_of(node, &n);
 
-        if (r->request->sorted && n > 0)
+        if (r->listing->sorted && n > 0)
                 qsort(children, n, sizeof(*children), compare_paths);
         for (size_t i = 0; i < n; i++) {
                 put_text(r->b, i == 0 ? ",\"nodes\":[" : ",");
@@ -242,10 +266,10 @@ static void put_root(const struct reading *r, const struct store_node *node)
         put_text(r->b, "}");
 }
 
-void keys_put_node(struct buffer *b, const struct store_node *node, const struct keys_request *r,
-                   const struct keys_clock *clock)
+void keys_put_node(struct buffer *b, const struct store_node *node,
+                   const struct keys_listing *listing, const struct keys_clock *clock)
 {
-        const struct reading reading = { b, r, clock };
+        const struct reading reading = { b, listing, clock };
         struct store_view v = store_node_view(node);
 
         put_text(b, "{\"action\":\"get\",\"node\":");
@@ -317,7 +341,7 @@ static const struct {
         { INVALID_FORM,              400, "Invalid POST form" },
         { 211,                       400, "Value provided on refresh" },
         { 212,                       400, "A TTL must be provided on refresh" },
-        { RAFT_INTERNAL,             503, "Raft Internal Error" },
+        { RAFT_INTERNAL,             500, "Raft Internal Error" },
         { STORE_WATCHER_CLEARED,     400, "watcher is cleared due to etcd recovery" },
         { STORE_INDEX_CLEARED,       400, "The event in requested index is outdated and cleared" },
 };

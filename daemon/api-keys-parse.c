@@ -1,4 +1,5 @@
 /* The parameters of /v2/keys: section 3 of etcd's v2 API, in its order of checks. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -157,10 +158,8 @@ static bool get_value(struct parser *p, struct store_key_command *c)
 
 static bool get_wait(struct parser *p, struct keys_request *r)
 {
-        bool stream = false; /* is understood, and answered as a simple wait */
-
         if (!get_bool(p, "wait", &r->wait) || !get_bool(p, "dir", &r->command.directory) ||
-            !get_bool(p, "quorum", &r->quorum) || !get_bool(p, "stream", &stream))
+            !get_bool(p, "quorum", &r->quorum) || !get_bool(p, "stream", &r->stream))
                 return false;
         if (r->wait && p->method != KEYS_GET)
                 return fail(p, INVALID_FIELD, "\"wait\" can only be used with GET requests");
@@ -196,20 +195,65 @@ static void keep_what_counts(enum keys_method method, struct store_key_command *
         }
 }
 
-bool keys_parse(enum keys_method method, struct keys_request *r, struct keys_error *ret,
-                char cause[static KEYS_CAUSE_SIZE])
+static bool get_all(struct parser *p, struct keys_request *r)
 {
-        struct parser p = { .method = method, .form = &r->form, .error = ret, .cause = cause };
         struct store_key_command *c = &r->command;
 
-        if (!get_index(&p, "prevIndex", &c->previous_index) ||
-            !get_index(&p, "waitIndex", &r->wait_index) ||
-            !get_bool(&p, "recursive", &r->recursive) || !get_bool(&p, "sorted", &r->sorted) ||
-            !get_wait(&p, r) || !get_previous_value(&p, c) ||
-            !get_bool(&p, "noValueOnSuccess", &r->no_value) || !get_ttl(&p, c) ||
-            !get_exist(&p, c) || !get_value(&p, c) || !get_refresh(&p, c))
+        return get_index(p, "prevIndex", &c->previous_index) &&
+               get_index(p, "waitIndex", &r->wait_index) &&
+               get_bool(p, "recursive", &r->listing.recursive) &&
+               get_bool(p, "sorted", &r->listing.sorted) && get_wait(p, r) &&
+               get_previous_value(p, c) && get_bool(p, "noValueOnSuccess", &r->no_value) &&
+               get_ttl(p, c) && get_exist(p, c) && get_value(p, c) && get_refresh(p, c);
+}
+
+bool keys_parse(enum keys_method method, const struct form *form, struct keys_request *ret,
+                struct keys_error *ret_error, char cause[static KEYS_CAUSE_SIZE])
+{
+        struct parser p = { .method = method, .form = form, .error = ret_error, .cause = cause };
+
+        *ret = (struct keys_request){ 0 };
+        if (!get_all(&p, ret))
                 return false;
-        c->recursive = r->recursive;
-        keep_what_counts(method, c);
+        ret->command.recursive = ret->listing.recursive;
+        keep_what_counts(method, &ret->command);
         return true;
+}
+
+/* Paths. */
+
+/* One part of a path: "." is none, ".." takes the last one off @ret. */
+static int put_part(const char *part, size_t n, char *ret, size_t *n_ret, size_t size)
+{
+        if (n == 0 || (n == 1 && part[0] == '.'))
+                return 0;
+        if (n == 2 && part[0] == '.' && part[1] == '.') {
+                if (*n_ret == 0)
+                        return -EINVAL;
+                while (ret[--*n_ret] != '/')
+                        ;
+                return 0;
+        }
+        if (*n_ret + n + 2 > size)
+                return -EINVAL;
+        ret[*n_ret] = '/';
+        memcpy(ret + *n_ret + 1, part, n);
+        *n_ret += n + 1;
+        return 0;
+}
+
+int keys_clean_path(const char *path, char *ret, size_t size)
+{
+        char clean[STORE_KEY_BYTES_MAX + 2];
+        size_t n_clean = 0;
+
+        while (*path) {
+                size_t n = strcspn(path, "/");
+
+                if (put_part(path, n, clean, &n_clean, sizeof(clean)) < 0)
+                        return -EINVAL;
+                path += n + (path[n] == '/');
+        }
+        clean[n_clean] = '\0';
+        return store_path_clean(n_clean > 0 ? clean : "/", ret, size);
 }

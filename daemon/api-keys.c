@@ -1,5 +1,4 @@
 /* /v2/keys: etcd's v2 API for the store; reads, writes and simple waits. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,30 +9,36 @@
 #include "daemon/api-keys.h"
 #include "daemon/api-private.h"
 #include "daemon/clock.h"
+#include "election/base/memory.h"
 
 #define KEYS_METHODS "HEAD,GET,PUT,POST,DELETE"
 #define JSON_TYPE "application/json"
 #define CAUSE_TIMEOUT "etcdserver: request timed out"
 #define CAUSE_OVERLOADED "etcdserver: too many requests"
+#define CAUSE_NO_LEADER "etcdserver: no leader"
 
 enum {
         INVALID_FIELD = 209,
         INVALID_FORM = 210,
         RAFT_INTERNAL = 300,
+        CAUSE_SIZE = 128,
 };
 
-/* A request with the path that it is about. */
-struct job {
-        struct keys_request request;
-        char path[STORE_KEY_BYTES_MAX + 1];
+/* A read that waits for the majority. */
+struct reading {
+        struct keys_listing listing;
+        char path[];
 };
 
-/* A client that waits for a change. */
+/* A client that waits for a change, or for one after the other. */
 struct watching {
         uint64_t watcher; /* the key of the table */
         struct api *api;
         struct http_request *request;
+        bool recursive;
+        bool stream;
         UT_hash_handle hh;
+        char path[];
 };
 
 static struct keys_clock clock_of(void)
@@ -46,21 +51,22 @@ static struct store *store_of(struct api *a)
         return node_store(engine_node(a->engine));
 }
 
-/* Answers. */
-
-static void put_cluster_id(struct api *a, struct http_request *r)
+/* The buffer for the next body; each is sent before the next one is made. */
+static struct buffer *new_body(struct api *a)
 {
-        char id[24];
-
-        (void)snprintf(id, sizeof(id), "%" PRIx64, a->conf->cluster_id);
-        http_header(r, "X-Etcd-Cluster-Id", id);
+        buffer_clear(&a->body);
+        if (a->body.n_max > API_BODY_KEEP_MAX)
+                buffer_done(&a->body);
+        return &a->body;
 }
+
+/* Answers. */
 
 static void put_headers(struct api *a, struct http_request *r, uint64_t index)
 {
         const struct raft *raft = node_raft(engine_node(a->engine));
 
-        put_cluster_id(a, r);
+        api_put_cluster_id(a, r);
         http_header_u64(r, "X-Etcd-Index", index);
         http_header_u64(r, "X-Raft-Index", raft_index_committed(raft));
         http_header_u64(r, "X-Raft-Term", raft_term(raft));
@@ -68,13 +74,12 @@ static void put_headers(struct api *a, struct http_request *r, uint64_t index)
 
 static void reply_error(struct api *a, struct http_request *r, const struct keys_error *e)
 {
-        _cleanup_(buffer_done)
-        struct buffer b = { 0 };
+        struct buffer *b = new_body(a);
 
-        keys_put_error(&b, e);
-        put_cluster_id(a, r);
+        keys_put_error(b, e);
+        api_put_cluster_id(a, r);
         http_header_u64(r, "X-Etcd-Index", e->index);
-        http_reply(r, keys_error_status(e->code), JSON_TYPE, b.bytes, b.n);
+        http_reply(r, keys_error_status(e->code), JSON_TYPE, b->bytes, b->n);
 }
 
 static void reply_cause(struct api *a, struct http_request *r, unsigned code, uint64_t index,
@@ -87,235 +92,333 @@ static void reply_cause(struct api *a, struct http_request *r, unsigned code, ui
         reply_error(a, r, &e);
 }
 
-static void reply_no_answer(struct api *a, struct http_request *r, enum node_outcome outcome)
+/* What is too large, or the like, is the client's fault; everything else is ours. */
+static void reply_no_answer(struct api *a, struct http_request *r, const struct node_effect *answer)
 {
-        reply_cause(a, r, RAFT_INTERNAL, 0,
-                    outcome == NODE_OVERLOADED ? CAUSE_OVERLOADED : CAUSE_TIMEOUT);
+        switch (answer->outcome) {
+        case NODE_REFUSED:
+                reply_cause(a, r, INVALID_FORM, 0, answer->text ? answer->text : "refused");
+                return;
+        case NODE_OVERLOADED:
+                reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_OVERLOADED);
+                return;
+        case NODE_OK:
+        case NODE_NO_QUORUM:
+                break;
+        }
+        reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_TIMEOUT);
 }
 
 static void reply_event(struct api *a, struct http_request *r, const struct store_event *e,
                         bool no_value)
 {
         const struct keys_clock clock = clock_of();
-        _cleanup_(buffer_done)
-        struct buffer b = { 0 };
+        struct buffer *b = new_body(a);
 
-        keys_put_event(&b, e, no_value, &clock);
+        keys_put_event(b, e, no_value, &clock);
         put_headers(a, r, e->index);
-        http_reply(r, keys_event_status(e), JSON_TYPE, b.bytes, b.n);
+        http_reply(r, keys_event_status(e), JSON_TYPE, b->bytes, b->n);
 }
 
 /* Reads. */
 
-static void read_now(struct api *a, struct http_request *r, const struct job *job)
+static void read_now(struct api *a, struct http_request *r, const char *path,
+                     const struct keys_listing *listing)
 {
         const struct keys_clock clock = clock_of();
         const struct store_node *node;
         const struct store *s = store_of(a);
-        enum store_error error = store_get(s, job->path, &node);
-        _cleanup_(buffer_done)
-        struct buffer b = { 0 };
+        enum store_error error = store_get(s, path, &node);
         char cause[STORE_KEY_BYTES_MAX + 1];
+        struct buffer *b = new_body(a);
 
+        a->stats.gets[error == STORE_OK]++;
         if (error != STORE_OK) {
-                (void)store_get_cause(s, job->path, cause, sizeof(cause));
+                (void)store_get_cause(s, path, cause, sizeof(cause));
                 reply_cause(a, r, error, store_index(s), cause);
                 return;
         }
-        keys_put_node(&b, node, &job->request, &clock);
+        keys_put_node(b, node, listing, &clock);
         put_headers(a, r, store_index(s));
-        http_reply(r, HTTP_OK, JSON_TYPE, b.bytes, b.n);
+        http_reply(r, HTTP_OK, JSON_TYPE, b->bytes, b->n);
 }
 
 static void on_read_confirmed(struct call *c, const struct node_effect *answer)
 {
+        const struct reading *reading = c->data;
+
         if (answer->outcome == NODE_OK)
-                read_now(c->api, c->request, c->data);
+                read_now(c->api, c->request, reading->path, &reading->listing);
         else
-                reply_no_answer(c->api, c->request, answer->outcome);
+                reply_no_answer(c->api, c->request, answer);
         call_end(c);
 }
 
 /* Writes. */
 
+static void reply_refused(struct call *c, const struct store_result *result)
+{
+        const struct keys_error e = { .code = result->error,
+                                      .cause = result->cause,
+                                      .n_cause = result->n_cause,
+                                      .index = result->index };
+
+        reply_error(c->api, c->request, &e);
+}
+
 static void on_written(struct call *c, const struct node_effect *answer)
 {
-        const struct job *job = c->data;
         const struct store_result *result = answer->result;
 
-        if (answer->outcome != NODE_OK || !result) {
-                reply_no_answer(c->api, c->request, answer->outcome);
-        } else if (result->error != STORE_OK) {
-                const struct keys_error e = { .code = result->error,
-                                              .cause = result->cause,
-                                              .n_cause = result->n_cause,
-                                              .index = result->index };
-
-                reply_error(c->api, c->request, &e);
-        } else {
-                reply_event(c->api, c->request, result->event, job->request.no_value);
-        }
+        if (answer->outcome != NODE_OK || !result)
+                reply_no_answer(c->api, c->request, answer);
+        else if (result->error == (enum store_error)RAFT_INTERNAL)
+                reply_cause(c->api, c->request, RAFT_INTERNAL, 0, CAUSE_TIMEOUT);
+        else if (result->error != STORE_OK)
+                reply_refused(c, result);
+        else
+                reply_event(c->api, c->request, result->event, c->no_value);
         call_end(c);
 }
 
 /* Waits. */
+
+static void forget_watch(struct watching *w)
+{
+        HASH_DEL(w->api->watching, w);
+        free(w);
+}
 
 static void watch_gone(struct http_request *r)
 {
         struct watching *w = r->userdata;
 
         store_watch_remove(store_of(w->api), w->watcher);
-        HASH_DEL(w->api->watching, w);
-        free(w);
+        forget_watch(w);
 }
 
-static void end_watch(struct http_request *r, const struct store_event *e)
+/* An event as it was when it happened: times are shown as they were then. */
+static void put_event(struct buffer *b, const struct store_event *e)
 {
-        /* Times are shown as they were when it happened. */
         struct keys_clock clock = clock_of();
-        _cleanup_(buffer_done)
-        struct buffer b = { 0 };
 
         if (e->node.has_ttl) {
                 clock.wall -= clock.now.usec - e->node.renewed.usec;
                 clock.now = e->node.renewed;
         }
-        keys_put_event(&b, e, false, &clock);
-        http_stream_end(r, b.bytes, b.n);
+        keys_put_event(b, e, false, &clock);
 }
 
-static void keep_watching(struct api *a, struct http_request *r, uint64_t watcher)
+static void keep_watching(struct api *a, struct http_request *r, const char *path,
+                          const struct keys_request *request, uint64_t watcher)
 {
-        struct watching *w = calloc(1, sizeof(*w));
+        size_t n_path = strlen(path);
+        struct watching *w = must_alloc(1, sizeof(*w) + n_path + 1);
 
-        if (!w) {
-                store_watch_remove(store_of(a), watcher);
-                reply_cause(a, r, STORE_WATCHER_CLEARED, 0, "out of memory");
-                return;
-        }
-        *w = (struct watching){ .watcher = watcher, .api = a, .request = r };
+        *w = (struct watching){ .watcher = watcher,
+                                .api = a,
+                                .request = r,
+                                .recursive = request->listing.recursive,
+                                .stream = request->stream };
+        memcpy(w->path, path, n_path + 1);
         HASH_ADD(hh, a->watching, watcher, sizeof(w->watcher), w);
         http_on_gone(r, watch_gone, w, true);
         put_headers(a, r, store_index(store_of(a)));
         http_stream_begin(r, JSON_TYPE);
 }
 
-static void refuse_watch(struct api *a, struct http_request *r, const struct job *job,
+static void refuse_watch(struct api *a, struct http_request *r, uint64_t since,
                          enum store_error error)
 {
         const struct store *s = store_of(a);
-        char cause[128] = "";
+        char cause[CAUSE_SIZE];
 
         if (error == STORE_INDEX_CLEARED)
                 (void)snprintf(cause, sizeof(cause),
                                "the requested history has been cleared [%" PRIu64 "/%" PRIu64 "]",
-                               store_history_oldest(s), job->request.wait_index);
+                               store_history_oldest(s), since);
+        else
+                (void)snprintf(cause, sizeof(cause), "%d clients wait for changes already",
+                               (int)STORE_WATCHERS_MAX);
         reply_cause(a, r, error, store_index(s), cause);
 }
 
-static void watch(struct api *a, struct http_request *r, const struct job *job)
+/*
+ * Sends what the history has from @since on, event by event, until there is a watcher for what
+ * comes: neither gap nor repetition is possible between the two. Returns false when the stream
+ * has ended: its reader wants what is no longer kept.
+ */
+static bool stream_on(struct watching *w, uint64_t since)
+{
+        struct store *s = store_of(w->api);
+        const struct store_event *e;
+
+        while (store_watch_add(s, w->path, w->recursive, since, &e, &w->watcher) == STORE_OK) {
+                struct buffer *b = new_body(w->api);
+
+                if (!e)
+                        return true;
+                put_event(b, e);
+                http_stream_send(w->request, b->bytes, b->n);
+                since = e->index + 1;
+        }
+        http_stream_end(w->request, JSON_TYPE, NULL, 0);
+        return false;
+}
+
+/* The watcher of @w is used up: the next one has another number. */
+static void stream_event(struct api *a, struct watching *w, const struct buffer *body,
+                         uint64_t index)
+{
+        HASH_DEL(a->watching, w);
+        http_stream_send(w->request, body->bytes, body->n);
+        if (stream_on(w, index + 1))
+                HASH_ADD(hh, a->watching, watcher, sizeof(w->watcher), w);
+        else
+                free(w);
+}
+
+static void begin_stream(struct api *a, struct http_request *r, const char *path,
+                         const struct keys_request *request, const struct store_event *first)
+{
+        struct buffer *b = new_body(a);
+        struct watching *w;
+
+        keep_watching(a, r, path, request, 0);
+        w = r->userdata;
+        put_event(b, first);
+        stream_event(a, w, b, first->index);
+}
+
+static void watch(struct api *a, struct http_request *r, const char *path,
+                  const struct keys_request *request)
 {
         const struct store_event *e = NULL;
+        struct buffer *b = new_body(a);
         uint64_t watcher = 0;
-        enum store_error error = store_watch_add(store_of(a), job->path, job->request.recursive,
-                                                 job->request.wait_index, &e, &watcher);
+        enum store_error error = store_watch_add(store_of(a), path, request->listing.recursive,
+                                                 request->wait_index, &e, &watcher);
 
         if (error != STORE_OK) {
-                refuse_watch(a, r, job, error);
+                refuse_watch(a, r, request->wait_index, error);
         } else if (!e) {
-                keep_watching(a, r, watcher);
+                keep_watching(a, r, path, request, watcher);
+        } else if (request->stream) {
+                begin_stream(a, r, path, request, e);
         } else {
                 put_headers(a, r, store_index(store_of(a)));
-                http_stream_begin(r, JSON_TYPE);
-                end_watch(r, e);
+                put_event(b, e);
+                http_stream_end(r, JSON_TYPE, b->bytes, b->n);
         }
 }
 
+/* Many may wait for one event: its JSON is made once. */
 void api_keys_woken(struct api *a, const uint64_t *watchers, size_t n)
 {
+        const struct store_event *e, *last = NULL;
+        _cleanup_(buffer_done)
+        struct buffer b = { 0 };
+
         for (size_t i = 0; i < n; i++) {
-                const struct store_event *e;
                 struct watching *w;
 
                 HASH_FIND(hh, a->watching, &watchers[i], sizeof(watchers[i]), w);
                 e = w ? store_watch_take(store_of(a), w->watcher) : NULL;
                 if (!e)
                         continue;
-                end_watch(w->request, e);
-                HASH_DEL(a->watching, w);
-                free(w);
+                if (e != last) {
+                        buffer_clear(&b);
+                        put_event(&b, e);
+                        last = e;
+                }
+                if (w->stream) {
+                        stream_event(a, w, &b, e->index);
+                } else {
+                        http_stream_end(w->request, JSON_TYPE, b.bytes, b.n);
+                        forget_watch(w);
+                }
         }
 }
 
 /* Requests. */
 
-static void job_free(void *data)
+static void begin_write(struct api *a, struct http_request *r, const struct keys_request *request)
 {
-        struct job *job = data;
+        struct call *c = call_new(a, r, on_written, NULL, NULL);
 
-        form_done(&job->request.form);
-        free(job);
-}
-
-static void begin_write(struct api *a, struct http_request *r, struct job *job)
-{
-        struct call *c;
-
-        job->request.command.path = job->path;
-        c = call_new(a, r, on_written, job, job_free);
-        if (c && !call_started(c, engine_write(a->engine, &job->request.command, call_answered, c)))
+        if (!c)
+                return;
+        c->no_value = request->no_value;
+        if (!call_started(c, engine_write(a->engine, &request->command, call_answered, c)))
                 on_written(c, &(struct node_effect){ .outcome = NODE_OVERLOADED });
 }
 
-static void begin_quorum_read(struct api *a, struct http_request *r, struct job *job)
+static void begin_quorum_read(struct api *a, struct http_request *r, const char *path,
+                              const struct keys_request *request)
 {
-        struct call *c = call_new(a, r, on_read_confirmed, job, job_free);
+        size_t n_path = strlen(path);
+        struct reading *reading = must_alloc(1, sizeof(*reading) + n_path + 1);
+        struct call *c;
 
+        reading->listing = request->listing;
+        memcpy(reading->path, path, n_path + 1);
+        c = call_new(a, r, on_read_confirmed, reading, free);
         if (c && !call_started(c, engine_read(a->engine, call_answered, c)))
                 on_read_confirmed(c, &(struct node_effect){ .outcome = NODE_OVERLOADED });
 }
 
-static void serve(struct api *a, struct http_request *r, enum keys_method method, struct job *job)
+/* Whether there is no hope that a majority answers: an election has had its time. */
+static bool refuse_without_leader(struct api *a, struct http_request *r)
+{
+        if (!api_is_leaderless(a))
+                return false;
+        reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_NO_LEADER);
+        return true;
+}
+
+static void serve(struct api *a, struct http_request *r, enum keys_method method, const char *path,
+                  struct keys_request *request)
 {
         if (method != KEYS_GET) {
-                begin_write(a, r, job);
-                return;
+                request->command.path = path;
+                if (!refuse_without_leader(a, r))
+                        begin_write(a, r, request);
+        } else if (request->quorum) {
+                if (!refuse_without_leader(a, r))
+                        begin_quorum_read(a, r, path, request);
+        } else if (request->wait && r->method != HTTP_HEAD) {
+                watch(a, r, path, request);
+        } else {
+                read_now(a, r, path, &request->listing);
         }
-        if (job->request.quorum) {
-                begin_quorum_read(a, r, job);
-                return;
-        }
-        if (job->request.wait && r->method != EVHTTP_REQ_HEAD)
-                watch(a, r, job);
-        else
-                read_now(a, r, job);
-        job_free(job);
 }
 
 static bool method_of(const struct http_request *r, enum keys_method *ret)
 {
         switch (r->method) {
-        case EVHTTP_REQ_GET:
-        case EVHTTP_REQ_HEAD:
+        case HTTP_GET:
+        case HTTP_HEAD:
                 *ret = KEYS_GET;
                 return true;
-        case EVHTTP_REQ_PUT:
+        case HTTP_PUT:
                 *ret = KEYS_PUT;
                 return true;
-        case EVHTTP_REQ_POST:
+        case HTTP_POST:
                 *ret = KEYS_POST;
                 return true;
-        case EVHTTP_REQ_DELETE:
+        case HTTP_DELETE:
                 *ret = KEYS_DELETE;
                 return true;
-        default:
-                return false;
+        case HTTP_OPTIONS:
+        case HTTP_OTHER:
+                break;
         }
+        return false;
 }
 
-/* Fills @job; answers the request and returns false if it cannot be understood. */
+/* Answers the request and returns false if it cannot be understood. */
 static bool understand(struct api *a, struct http_request *r, enum keys_method method,
-                       const char *path, struct job *job)
+                       struct form *form, struct keys_request *ret)
 {
         char form_cause[FORM_CAUSE_SIZE], cause[KEYS_CAUSE_SIZE];
         struct keys_error error;
@@ -324,17 +427,12 @@ static bool understand(struct api *a, struct http_request *r, enum keys_method m
                 reply_cause(a, r, INVALID_FORM, 0, "mime: no media type");
                 return false;
         }
-        if (form_parse(r->form, r->n_form, r->query, &job->request.form, form_cause) < 0) {
+        if (form_parse(r->form, r->n_form, r->query, form, form_cause) < 0) {
                 reply_cause(a, r, INVALID_FORM, 0, form_cause);
                 return false;
         }
-        if (!keys_parse(method, &job->request, &error, cause)) {
+        if (!keys_parse(method, form, ret, &error, cause)) {
                 reply_error(a, r, &error);
-                return false;
-        }
-        if (store_path_clean(path, job->path, sizeof(job->path)) < 0) {
-                reply_cause(a, r, INVALID_FIELD, 0,
-                            "the key is too long or too deep, or has a part \".\" or \"..\"");
                 return false;
         }
         return true;
@@ -342,24 +440,20 @@ static bool understand(struct api *a, struct http_request *r, enum keys_method m
 
 void api_keys(struct api *a, struct http_request *r, const char *path)
 {
+        char clean[STORE_KEY_BYTES_MAX + 1];
+        struct keys_request request;
         enum keys_method method;
-        struct job *job;
+        struct form form;
 
-        if (r->method == EVHTTP_REQ_OPTIONS) {
-                api_reply_text(r, HTTP_OK, "");
-                return;
-        }
         if (!method_of(r, &method)) {
                 api_reply_not_allowed(r, KEYS_METHODS);
                 return;
         }
-        job = calloc(1, sizeof(*job));
-        if (!job) {
-                api_reply_json(r, HTTP_SERVUNAVAIL, NULL);
+        if (!understand(a, r, method, &form, &request))
                 return;
-        }
-        if (understand(a, r, method, path, job))
-                serve(a, r, method, job);
+        if (keys_clean_path(path, clean, sizeof(clean)) < 0)
+                reply_cause(a, r, INVALID_FIELD, 0,
+                            "the key is too long or too deep, or leads above the root");
         else
-                job_free(job);
+                serve(a, r, method, clean, &request);
 }

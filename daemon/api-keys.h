@@ -21,13 +21,18 @@ enum keys_method {
         KEYS_DELETE,
 };
 
-/* What a request asks for. Pointers of @command point into @form. */
-struct keys_request {
-        struct form form;
-        struct store_key_command command; /* of a write; its path is set by others */
-        bool wait;
+/* How a directory is shown. */
+struct keys_listing {
         bool recursive;
         bool sorted;
+};
+
+/* What a request asks for. Pointers of @command point into the form. */
+struct keys_request {
+        struct store_key_command command; /* of a write; its path is set by others */
+        struct keys_listing listing;
+        bool wait;
+        bool stream;
         bool quorum;
         bool no_value; /* a successful write is answered without the node */
         uint64_t wait_index;
@@ -42,11 +47,17 @@ struct keys_error {
 };
 
 /*
- * Reads the parameters in @r->form, in etcd's order of checks. Returns true, or false and the
- * error, whose cause is written into @cause.
+ * Reads the parameters in @form, in etcd's order of checks. Returns true and the request, or false
+ * and the error, whose cause is written into @cause.
  */
-bool keys_parse(enum keys_method method, struct keys_request *r, struct keys_error *ret,
-                char cause[static KEYS_CAUSE_SIZE]);
+bool keys_parse(enum keys_method method, const struct form *form, struct keys_request *ret,
+                struct keys_error *ret_error, char cause[static KEYS_CAUSE_SIZE]);
+
+/*
+ * The key that the path @path behind /v2/keys names, with its parts "." and ".." resolved, into @ret
+ * of @size bytes. Returns its length, or -EINVAL if it leads above the root or is beyond the limits.
+ */
+int keys_clean_path(const char *path, char *ret, size_t size);
 
 /* Two clocks read at one moment: what was noted by the one is shown by the other. */
 struct keys_clock {
@@ -55,8 +66,8 @@ struct keys_clock {
 };
 
 /* Appends the answer to a read, with the line end. */
-void keys_put_node(struct buffer *b, const struct store_node *node, const struct keys_request *r,
-                   const struct keys_clock *clock);
+void keys_put_node(struct buffer *b, const struct store_node *node,
+                   const struct keys_listing *listing, const struct keys_clock *clock);
 /* Appends an event: the answer to a write or a watch. */
 void keys_put_event(struct buffer *b, const struct store_event *e, bool no_value,
                     const struct keys_clock *clock);

@@ -12,6 +12,18 @@
 
 struct watching;
 
+enum {
+        API_BODY_KEEP_MAX = 256 * 1024, /* bytes of the buffer for bodies that are worth keeping */
+        API_LEADERLESS_ELECTIONS = 2, /* time-outs of elections after which nobody is waited for */
+};
+
+/* What this member has answered; for /v2/stats. */
+struct api_stats {
+        uint64_t gets[2]; /* failed, succeeded */
+        uint64_t started; /* microseconds since 1970 */
+        uint64_t leader_since; /* the same; of the leader as it is now */
+};
+
 /* How the last bootstrap or clone on this node ended; kept for whoever ordered it. */
 struct api_step {
         uint64_t n_ended; /* of this process, so that two with the same end differ */
@@ -26,6 +38,9 @@ struct api {
         const struct conf *conf;
         struct http *http;
         struct watching *watching; /* clients that wait for a change of a key */
+        struct buffer body; /* in which each body of /v2/keys is made */
+        struct instant leaderless; /* since when there is no leader; FOREVER with one */
+        struct api_stats stats;
         struct api_step steps[SERVICES_MAX];
 };
 
@@ -43,6 +58,7 @@ struct call {
         void (*done)(void *data); /* releases @data; may be NULL */
         void *data;
         struct api_target target;
+        bool no_value; /* see struct keys_request */
         uint64_t number; /* of the engine; 0 until it is known */
         bool is_starting; /* within the call of the engine */
         bool is_over;
@@ -71,6 +87,10 @@ void api_reply_text(struct http_request *r, int status, const char *text);
 void api_reply_not_allowed(struct http_request *r, const char *allowed);
 /* The answer of the core was not "ok". */
 void api_reply_outcome(struct http_request *r, const struct node_effect *answer);
+
+/* Whether there has been no leader for longer than an election takes: nobody will answer soon. */
+bool api_is_leaderless(const struct api *a);
+void api_put_cluster_id(const struct api *a, struct http_request *r);
 
 /* The service of that name; the only one, or the first by name, if @name is NULL. */
 bool api_find_service(const struct api *a, const char *name, struct api_target *ret);

@@ -319,7 +319,7 @@ static void take_order(struct api *a, struct http_request *r, const struct order
 {
         struct engine_order order = { .order = verb->order, .service = t->service };
 
-        if (r->method != EVHTTP_REQ_POST)
+        if (r->method != HTTP_POST)
                 api_reply_not_allowed(r, "POST");
         else if (may_order(r) && take_target(a, r, verb, t, form_value(form, "to"), &order) &&
                  take_method(r, form_value(form, "method"), &order))
@@ -346,7 +346,7 @@ static const struct {
 
 static bool is_reading(struct http_request *r)
 {
-        if (r->method == EVHTTP_REQ_GET || r->method == EVHTTP_REQ_HEAD)
+        if (r->method == HTTP_GET || r->method == HTTP_HEAD)
                 return true;
         api_reply_not_allowed(r, "GET,HEAD");
         return false;
@@ -419,5 +419,4 @@ void api_v1(struct api *a, struct http_request *r, const char *path)
                 return;
         }
         route(a, r, path, &form);
-        form_done(&form);
 }

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "daemon/api-private.h"
+#include "daemon/clock.h"
 
 #define VERSION_BODY "{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"
 
@@ -139,6 +140,21 @@ bool api_lag(const struct node_service_view *v, node_id node, uint64_t *ret)
         return true;
 }
 
+bool api_is_leaderless(const struct api *a)
+{
+        usec_t patience = API_LEADERLESS_ELECTIONS * a->conf->cluster.election_timeout;
+
+        return instant_reached(instant_after(a->leaderless, patience), clock_now());
+}
+
+void api_put_cluster_id(const struct api *a, struct http_request *r)
+{
+        char id[24];
+
+        (void)snprintf(id, sizeof(id), "%" PRIx64, a->conf->cluster_id);
+        http_header(r, "X-Etcd-Cluster-Id", id);
+}
+
 /* Calls. */
 
 static void call_free(struct call *c)
@@ -210,7 +226,7 @@ bool call_started(struct call *c, uint64_t number)
 static void get_version(struct api *a, struct http_request *r)
 {
         (void)a;
-        if (r->method != EVHTTP_REQ_GET)
+        if (r->method != HTTP_GET)
                 api_reply_not_allowed(r, "GET");
         else
                 http_reply(r, HTTP_OK, "application/json", VERSION_BODY, strlen(VERSION_BODY));
@@ -221,7 +237,7 @@ static void get_machines(struct api *a, struct http_request *r)
         _cleanup_(buffer_done)
         struct buffer b = { 0 };
 
-        if (r->method != EVHTTP_REQ_GET && r->method != EVHTTP_REQ_HEAD) {
+        if (r->method != HTTP_GET && r->method != HTTP_HEAD) {
                 api_reply_not_allowed(r, "GET,HEAD");
                 return;
         }
@@ -255,6 +271,13 @@ static const char *below(const char *path, const char *prefix)
         return path + n;
 }
 
+/* Of the service that comes first, or of one that is named: there OPTIONS is an answer like GET. */
+static bool is_health_check(const char *path)
+{
+        return health_check_by_name(path[0] == '/' ? path + 1 : path) ||
+               strncmp(path, "/v1/services/", 13) == 0;
+}
+
 /* The checks of health of the service that is meant when none is named. */
 static bool route_default_health(struct api *a, struct http_request *r)
 {
@@ -272,8 +295,8 @@ static void route(void *userdata, struct http_request *r)
         struct api *a = userdata;
         const char *rest;
 
-        if (r->path[0] != '/') {
-                api_reply_text(r, HTTP_NOTFOUND, "404 page not found\n");
+        if (r->method == HTTP_OPTIONS && !is_health_check(r->path)) {
+                api_reply_text(r, HTTP_OK, "");
                 return;
         }
         rest = below(r->path, "/v2/keys");
@@ -321,6 +344,8 @@ int api_new(struct engine *e, struct api **ret)
                 return -ENOMEM;
         a->engine = e;
         a->conf = conf;
+        a->leaderless = clock_now();
+        a->stats.started = clock_wall();
         r = http_new(engine_base(e), at, covers_loopback(&at[0].address) ? 1 : 2, route, a,
                      &a->http);
         if (r < 0) {
@@ -336,6 +361,7 @@ void api_free(struct api *a)
         if (!a)
                 return;
         http_free(a->http); /* whoever waits is told that the client has gone */
+        buffer_done(&a->body);
         free(a);
 }
 
@@ -345,11 +371,21 @@ void api_woken(struct api *a, const uint64_t *watchers, size_t n)
                 api_keys_woken(a, watchers, n);
 }
 
-void api_noted(struct api *a, const struct node_note *note)
+/* Raft's role, term or leader may have changed. */
+static void note_leader(struct api *a)
+{
+        if (raft_leader(node_raft(engine_node(a->engine))) != NODE_NOBODY)
+                a->leaderless = INSTANT_FOREVER;
+        else if (a->leaderless.usec == INSTANT_FOREVER.usec)
+                a->leaderless = clock_now();
+        a->stats.leader_since = clock_wall();
+}
+
+static void note_step(struct api *a, const struct node_note *note)
 {
         struct api_step *s;
 
-        if (!a || note->type != NODE_NOTE_STEP_ENDED || note->service >= SERVICES_MAX ||
+        if (note->service >= SERVICES_MAX ||
             (note->step != FAILOVER_STEP_BOOTSTRAP && note->step != FAILOVER_STEP_CLONE))
                 return;
         s = &a->steps[note->service];
@@ -357,4 +393,14 @@ void api_noted(struct api *a, const struct node_note *note)
                 .n_ended = s->n_ended + 1, .step = note->step, .ok = note->ok, .took = note->took
         };
         (void)snprintf(s->text, sizeof(s->text), "%s", note->text);
+}
+
+void api_noted(struct api *a, const struct node_note *note)
+{
+        if (!a)
+                return;
+        if (note->type == NODE_NOTE_ROLE)
+                note_leader(a);
+        else if (note->type == NODE_NOTE_STEP_ENDED)
+                note_step(a, note);
 }

@@ -12,16 +12,17 @@
 #include "daemon/api-keys.h"
 #include "election/base/cleanup.h"
 
-/* Parses @query; the request must be released with form_done(). */
+/* Parses @query into what is valid until the next call. */
 static bool parse(enum keys_method method, const char *query, struct keys_request *r,
                   struct keys_error *error)
 {
-        static char cause[KEYS_CAUSE_SIZE];
+        static char cause[KEYS_CAUSE_SIZE], text[512];
         char form_cause[FORM_CAUSE_SIZE];
+        static struct form form;
 
-        *r = (struct keys_request){ 0 };
-        assert_int_equal(form_parse(NULL, 0, query, &r->form, form_cause), 0);
-        return keys_parse(method, r, error, cause);
+        (void)snprintf(text, sizeof(text), "%s", query);
+        assert_int_equal(form_parse(NULL, 0, text, &form, form_cause), 0);
+        return keys_parse(method, &form, r, error, cause);
 }
 
 static void a_put_takes_value_ttl_and_conditions(void **state)
@@ -40,7 +41,6 @@ static void a_put_takes_value_ttl_and_conditions(void **state)
         assert_string_equal(r.command.previous_value, "old");
         assert_int_equal(r.command.previous_index, 7);
         assert_false(r.command.directory);
-        form_done(&r.form);
 }
 
 static void parameters_of_other_methods_mean_nothing(void **state)
@@ -55,12 +55,10 @@ static void parameters_of_other_methods_mean_nothing(void **state)
         assert_false(r.command.has_ttl);
         assert_null(r.command.value);
         assert_true(r.command.recursive);
-        form_done(&r.form);
         assert_true(parse(KEYS_POST, "value=v&prevValue=a&prevIndex=3", &r, &e));
         assert_int_equal(r.command.action, STORE_CREATE);
         assert_null(r.command.previous_value);
         assert_int_equal(r.command.previous_index, 0);
-        form_done(&r.form);
 }
 
 static void all_twelve_spellings_of_truth_are_known(void **state)
@@ -77,15 +75,12 @@ static void all_twelve_spellings_of_truth_are_known(void **state)
                 (void)snprintf(query, sizeof(query), "wait=%s", yes[i]);
                 assert_true(parse(KEYS_GET, query, &r, &e));
                 assert_true(r.wait);
-                form_done(&r.form);
                 (void)snprintf(query, sizeof(query), "wait=%s", no[i]);
                 assert_true(parse(KEYS_GET, query, &r, &e));
                 assert_false(r.wait);
-                form_done(&r.form);
                 (void)snprintf(query, sizeof(query), "wait=%s", neither[i]);
                 assert_false(parse(KEYS_GET, query, &r, &e));
                 assert_int_equal(e.code, 209);
-                form_done(&r.form);
         }
 }
 
@@ -124,7 +119,6 @@ static void the_first_wrong_parameter_answers(void **state)
                 assert_int_equal(e.code, cases[i].code);
                 assert_string_equal(e.cause, cases[i].cause);
                 assert_int_equal(e.index, 0);
-                form_done(&r.form);
         }
 }
 
@@ -136,14 +130,63 @@ static void an_empty_ttl_is_none_and_a_huge_one_is_cut(void **state)
         (void)state;
         assert_true(parse(KEYS_PUT, "ttl=", &r, &e));
         assert_false(r.command.has_ttl);
-        form_done(&r.form);
         assert_true(parse(KEYS_PUT, "ttl=18446744073709551615", &r, &e));
         assert_int_equal(r.command.ttl, KEYS_TTL_MAX_SEC * USEC_PER_SEC);
-        form_done(&r.form);
         assert_true(parse(KEYS_PUT, "ttl=0", &r, &e));
         assert_true(r.command.has_ttl);
         assert_int_equal(r.command.ttl, 0);
-        form_done(&r.form);
+}
+
+static void dots_are_resolved_within_the_keys(void **state)
+{
+        static const struct {
+                const char *path;
+                const char *key; /* NULL: refused */
+        } cases[] = {
+                { "", "/" },
+                { "/", "/" },
+                { "/a/", "/a" },
+                { "//a///b", "/a/b" },
+                { "/a/./b/.", "/a/b" },
+                { "/a/../b", "/b" },
+                { "/a/b/..", "/a" },
+                { "/..a/.b.", "/..a/.b." },
+                { "/a/..", "/" },
+                { "/..", NULL },
+                { "/a/../..", NULL },
+        };
+        char key[STORE_KEY_BYTES_MAX + 1];
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                int n = keys_clean_path(cases[i].path, key, sizeof(key));
+
+                if (!cases[i].key) {
+                        assert_true(n < 0);
+                        continue;
+                }
+                assert_string_equal(key, cases[i].key);
+                assert_int_equal(n, strlen(key));
+        }
+}
+
+static void keys_have_a_longest_and_a_deepest(void **state)
+{
+        char path[STORE_KEY_BYTES_MAX + 3], key[STORE_KEY_BYTES_MAX + 1];
+
+        (void)state;
+        memset(path, 'k', sizeof(path));
+        path[0] = '/';
+        path[STORE_KEY_BYTES_MAX] = '\0';
+        assert_int_equal(keys_clean_path(path, key, sizeof(key)), STORE_KEY_BYTES_MAX);
+        path[STORE_KEY_BYTES_MAX] = 'k';
+        path[STORE_KEY_BYTES_MAX + 1] = '\0';
+        assert_true(keys_clean_path(path, key, sizeof(key)) < 0);
+        for (size_t i = 0; i <= STORE_KEY_DEPTH_MAX; i++)
+                memcpy(path + 2 * i, "/d", 3);
+        assert_true(keys_clean_path(path, key, sizeof(key)) < 0);
+        path[2 * STORE_KEY_DEPTH_MAX] = '\0';
+        assert_true(keys_clean_path(path, key, sizeof(key)) > 0);
 }
 
 static void assert_text(const struct buffer *b, const char *wanted)
@@ -297,7 +340,7 @@ static void errors_carry_code_message_cause_and_index(void **state)
                         "\"index\":17}\n");
         assert_int_equal(keys_error_status(100), 404);
         assert_int_equal(keys_error_status(101), 412);
-        assert_int_equal(keys_error_status(300), 503);
+        assert_int_equal(keys_error_status(300), 500);
         assert_int_equal(keys_error_status(401), 400);
         buffer_clear(&b);
         keys_put_error(&b, &bare);
@@ -334,6 +377,8 @@ int main(void)
                 cmocka_unit_test(all_twelve_spellings_of_truth_are_known),
                 cmocka_unit_test(the_first_wrong_parameter_answers),
                 cmocka_unit_test(an_empty_ttl_is_none_and_a_huge_one_is_cut),
+                cmocka_unit_test(dots_are_resolved_within_the_keys),
+                cmocka_unit_test(keys_have_a_longest_and_a_deepest),
                 cmocka_unit_test(strings_are_escaped_as_etcd_does),
                 cmocka_unit_test(an_event_has_the_fields_of_etcd_in_their_order),
                 cmocka_unit_test(no_value_on_success_leaves_only_the_action),
