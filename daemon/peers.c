@@ -73,8 +73,7 @@ struct peers {
         int listen_fd;
         struct event *acceptor;
         struct event *accept_again;
-        struct peer peers[MEMBERS_MAX];
-        unsigned n_peers;
+        struct peer peers[MEMBERS_MAX]; /* without a node: free */
         struct conn *pending;
         unsigned n_pending;
         struct instant stranger_next; /* not before then is the next one told */
@@ -99,7 +98,7 @@ static void arm(struct event *timer, usec_t wait)
 
 static struct peer *find_peer(const struct peers *p, node_id node)
 {
-        for (unsigned i = 0; i < p->n_peers; i++)
+        for (unsigned i = 0; node != NODE_NOBODY && i < MEMBERS_MAX; i++)
                 if (p->peers[i].member.node == node)
                         return (struct peer *)&p->peers[i];
         return NULL;
@@ -107,8 +106,9 @@ static struct peer *find_peer(const struct peers *p, node_id node)
 
 static bool is_known_address(const struct peers *p, const struct address *from)
 {
-        for (unsigned i = 0; i < p->n_peers; i++)
-                if (address_equal(&p->peers[i].member.endpoint.address, from))
+        for (unsigned i = 0; i < MEMBERS_MAX; i++)
+                if (p->peers[i].member.node != NODE_NOBODY &&
+                    address_equal(&p->peers[i].member.endpoint.address, from))
                         return true;
         return false;
 }
@@ -623,13 +623,67 @@ static int check_members(const struct peers_config *c, const struct peers_member
 
 static void add_peer(struct peers *p, const struct peers_member *member)
 {
-        struct peer *peer = &p->peers[p->n_peers++];
+        struct peer *peer = p->peers;
 
-        *peer = (struct peer){ .p = p, .member = *member, .backoff = BACKOFF_MIN_USEC };
+        while (peer->member.node != NODE_NOBODY)
+                peer++; /* there are no more members than places */
+        *peer = (struct peer){ .p = p,
+                               .member = *member,
+                               .incarnation = member->incarnation,
+                               .backoff = BACKOFF_MIN_USEC };
         peer->status.since = clock_now();
         peer->retry = evtimer_new(p->base, on_retry, peer);
         assert(peer->retry); /* fails only without memory */
         arm(peer->retry, 0);
+}
+
+static void drop_peer(struct peer *peer)
+{
+        if (peer->out)
+                conn_free(peer->out);
+        if (peer->in)
+                conn_free(peer->in);
+        event_free(peer->retry);
+        *peer = (struct peer){ 0 };
+}
+
+/* Whether a member can go on with the connections that it has. */
+static bool is_still(const struct peer *peer, const struct peers_member *member)
+{
+        const struct endpoint *a = &peer->member.endpoint, *b = &member->endpoint;
+
+        return peer->member.node == member->node && a->port == b->port &&
+               address_equal(&a->address, &b->address) &&
+               (member->incarnation == 0 || peer->incarnation == 0 ||
+                member->incarnation == peer->incarnation);
+}
+
+static const struct peers_member *find_member(const struct peers_member *members, unsigned n,
+                                              node_id node)
+{
+        for (unsigned i = 0; i < n; i++)
+                if (members[i].node == node)
+                        return &members[i];
+        return NULL;
+}
+
+void peers_set_members(struct peers *p, const struct peers_member *members, unsigned n)
+{
+        for (unsigned i = 0; i < MEMBERS_MAX; i++) {
+                struct peer *peer = &p->peers[i];
+                const struct peers_member *member = find_member(members, n, peer->member.node);
+
+                if (peer->member.node != NODE_NOBODY && (!member || !is_still(peer, member)))
+                        drop_peer(peer);
+        }
+        for (unsigned i = 0; i < n; i++) {
+                struct peer *peer = find_peer(p, members[i].node);
+
+                if (peer && members[i].incarnation != 0)
+                        peer->incarnation = members[i].incarnation;
+                else if (!peer && members[i].node != p->config.self)
+                        add_peer(p, &members[i]);
+        }
 }
 
 static void start_accepting(struct peers *p)
@@ -680,15 +734,9 @@ void peers_free(struct peers *p)
 {
         if (!p)
                 return;
-        for (unsigned i = 0; i < p->n_peers; i++) {
-                struct peer *peer = &p->peers[i];
-
-                if (peer->out)
-                        conn_free(peer->out);
-                if (peer->in)
-                        conn_free(peer->in);
-                event_free(peer->retry);
-        }
+        for (unsigned i = 0; i < MEMBERS_MAX; i++)
+                if (p->peers[i].member.node != NODE_NOBODY)
+                        drop_peer(&p->peers[i]);
         while (p->pending)
                 conn_free(p->pending);
         event_free(p->acceptor);
@@ -727,6 +775,7 @@ bool peers_status(const struct peers *p, node_id node, struct peers_status *ret)
         if (!peer)
                 return false;
         *ret = peer->status;
+        ret->incarnation = peer->incarnation;
         if (peer->out)
                 ret->bytes_queued = evbuffer_get_length(bufferevent_get_output(peer->out->bev));
         return true;

@@ -29,6 +29,7 @@ struct peers;
 struct peers_member {
         node_id node;
         struct endpoint endpoint; /* where it listens, and the address that it connects from */
+        uint64_t incarnation; /* of its disk; 0: that of the first one that introduces itself */
 };
 
 struct peers_config {
@@ -72,6 +73,13 @@ struct peers_callbacks {
 int peers_new(struct event_base *base, const struct peers_config *config,
               const struct peers_callbacks *callbacks, struct peers **ret);
 void peers_free(struct peers *p);
+
+/*
+ * From now on these @n are the members, ourselves among them or not. Connections with those that
+ * stay as they are stay, too. Not to be called from a callback, which may stand on a connection that
+ * ends by this.
+ */
+void peers_set_members(struct peers *p, const struct peers_member *members, unsigned n);
 DEFINE_CLEANUP(struct peers *, peers_free)
 
 /*
@@ -84,6 +92,7 @@ int peers_send(struct peers *p, node_id to, const void *bytes, size_t n);
 struct peers_status {
         bool is_up; /* we can send */
         bool is_heard; /* it can send to us */
+        uint64_t incarnation; /* of its disk, as it said; 0: it has not introduced itself yet */
         struct instant since; /* when is_up changed last */
         uint64_t n_sent; /* messages */
         uint64_t n_received;

@@ -536,6 +536,52 @@ static void member_with_another_disk_is_refused(void **state)
         assert_true(wait_until(f, is_down, 1, 2));
 }
 
+static bool is_gone(struct fixture *f, const struct wait *w)
+{
+        struct peers_status status;
+
+        return !peers_status(f->members[w->a].p, (node_id)w->b, &status);
+}
+
+static void members_come_and_go(void **state)
+{
+        struct fixture *f = *state;
+        struct peers_member list[N];
+        struct peers_status status;
+
+        memcpy(list, f->config.members, sizeof(list));
+        start_all(f);
+        peers_set_members(f->members[1].p, list, N - 1);
+        assert_true(is_gone(f, &(struct wait){ .a = 1, .b = N }));
+        assert_int_equal(peers_send(f->members[1].p, N, "x", 1), -ENOENT);
+        assert_true(is_up(f, &(struct wait){ .a = 1, .b = 2 }));
+        assert_true(wait_until(f, is_down, N, 1)); /* it is shown out, */
+        peers_set_members(f->members[1].p, list, N);
+        assert_true(wait_until(f, all_are_up, 0, 0)); /* and let in again */
+        assert_int_equal(f->members[1].n_events[PEERS_DOWN][2], 0);
+        assert_true(peers_status(f->members[1].p, N, &status));
+        assert_true(status.incarnation == N);
+}
+
+static void another_disk_is_welcome_once_the_list_names_it(void **state)
+{
+        struct fixture *f = *state;
+        struct peers_member list[N];
+        struct peers_config config = f->config;
+
+        memcpy(list, f->config.members, sizeof(list));
+        start(f, 1);
+        list[1].incarnation = 77;
+        peers_set_members(f->members[1].p, list, N);
+        start(f, 2);
+        assert_true(wait_until(f, was_told, PEERS_REFUSED, 2));
+        stop(f, 2);
+        config.self = 2;
+        config.incarnation = 77;
+        assert_int_equal(start_with(f, 2, &config), 0);
+        assert_true(wait_until(f, is_up, 1, 2));
+}
+
 static void greetings_that_do_not_fit_are_answered_with_the_reason(void **state)
 {
         static const struct {
@@ -821,6 +867,8 @@ int main(void)
                 TEST(refusal_is_told_once_not_per_attempt),
                 TEST(other_member_at_the_address_is_refused),
                 TEST(member_with_another_disk_is_refused),
+                TEST(members_come_and_go),
+                TEST(another_disk_is_welcome_once_the_list_names_it),
                 TEST(greetings_that_do_not_fit_are_answered_with_the_reason),
                 TEST(other_version_is_answered_with_the_reason),
                 TEST(stranger_is_turned_away_and_told_once),
