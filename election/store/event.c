@@ -38,7 +38,7 @@ void event_unref(struct event *e)
 
 void event_set_previous(struct event *e, const struct store_node *n)
 {
-        e->previous_value = value_ref(n->value);
+        e->previous_value = value_ref(n->directory ? NULL : n->value);
         e->shown.has_previous = true;
         e->shown.previous = store_node_view(n);
         e->shown.previous.path = e->path;
@@ -46,7 +46,7 @@ void event_set_previous(struct event *e, const struct store_node *n)
 
 void event_set_node(struct event *e, const struct store_node *n)
 {
-        e->value = value_ref(n->value);
+        e->value = value_ref(n->directory ? NULL : n->value);
         e->shown.node = store_node_view(n);
         e->shown.node.path = e->path;
 }

@@ -78,6 +78,14 @@ static void begin(struct change *c, enum store_action action)
                 event_set_previous(c->event, c->node);
 }
 
+static void set_ttl(struct change *c)
+{
+        if (c->command->has_ttl)
+                tree_grant(&c->store->tree, c->node, c->command->ttl, c->entry);
+        else
+                tree_drop_ttl(&c->store->tree, c->node);
+}
+
 /* The change is made: counts it, and shows it to whom it concerns. */
 static enum store_error finish(struct change *c)
 {
@@ -112,7 +120,7 @@ static enum store_error set(struct change *c)
                 tree_set_value(c->node, new_value(c));
         c->node->created = index;
         c->node->modified = index;
-        tree_set_ttl(&c->store->tree, c->node, c->command, c->entry);
+        set_ttl(c);
         event_set_node(c->event, c->node);
         return finish(c);
 }
@@ -128,7 +136,7 @@ static enum store_error create(struct change *c)
 
         begin(c, STORE_DID_CREATE);
         c->node = tree_add(&c->store->tree, c->path, c->n_path, new_value(c), c->store->index + 1);
-        tree_set_ttl(&c->store->tree, c->node, c->command, c->entry);
+        set_ttl(c);
         event_set_node(c->event, c->node);
         return finish(c);
 }
@@ -164,7 +172,7 @@ static enum store_error replace(struct change *c, enum store_action action)
         if (!node_is_directory(c->node) && !k->refresh)
                 tree_set_value(c->node, value_new(k->value, k->n_value));
         c->node->modified = c->store->index + 1;
-        tree_set_ttl(&c->store->tree, c->node, k, c->entry);
+        set_ttl(c);
         event_set_node(c->event, c->node);
         return finish(c);
 }
@@ -353,7 +361,7 @@ bool key_expire(struct store *s, const struct store_expiry *expiry, struct store
         };
 
         c.node = tree_find(&s->tree, c.path, c.n_path);
-        if (!c.node || !c.node->has_ttl || c.node->granted != expiry->renewed)
+        if (!c.node || !c.node->lease || c.node->lease->granted != expiry->renewed)
                 return false;
         (void)remove_node(&c, STORE_DID_EXPIRE); /* nothing is left to refuse it */
         return true;

@@ -170,7 +170,7 @@ static struct store_value *make_value(const struct store *s, const struct event 
         if (!v->value)
                 return NULL;
         n = tree_find(&s->tree, e->path, e->n_path);
-        if (n && n->value && n->value->n == v->n_value &&
+        if (n && !n->directory && n->value->n == v->n_value &&
             memcmp(n->value->bytes, v->value, v->n_value) == 0)
                 return value_ref(n->value);
         return value_new(v->value, v->n_value);
@@ -494,7 +494,8 @@ struct store *store_restore_finish(struct store_restore *r, struct instant noted
         if (r->last == SNAPSHOT_FINISH && r->part.n == 0 && history_is_sound(r->store)) {
                 s = r->store;
                 r->store = NULL;
-                store_notes_reset(s, noted);
+                lease_reset_notes(&s->leases, noted);
+                due_shift(s->tree.due, noted);
                 note_events(s, noted);
         }
         store_restore_free(r);

@@ -97,7 +97,7 @@ static void put_node(struct writer *w, const struct store_node *n)
         buffer_put_blob(&w->bytes, n->path, n->n_path);
         put_view(&w->bytes, &v);
         if (v.has_ttl)
-                buffer_put_u64(&w->bytes, n->granted);
+                buffer_put_u64(&w->bytes, n->lease->granted);
         end(w);
 }
 

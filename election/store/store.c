@@ -196,7 +196,7 @@ const struct store_lease *store_lease_at(const struct store *s, size_t i)
 size_t store_leases_due(const struct store *s, struct instant now, struct store_expiry *ret,
                         size_t max)
 {
-        const struct store_node *keys[STORE_BATCH_MAX];
+        const struct due *keys[STORE_BATCH_MAX];
         size_t n, n_keys;
 
         max = max < STORE_BATCH_MAX ? max : STORE_BATCH_MAX;
@@ -205,7 +205,7 @@ size_t store_leases_due(const struct store *s, struct instant now, struct store_
         for (size_t i = 0; i < n_keys; i++)
                 ret[n++] = (struct store_expiry){
                         .kind = STORE_LEASE_KEY,
-                        .name = (char *)keys[i]->path, /* lent: the caller only reads it */
+                        .name = (char *)keys[i]->node->path, /* lent: the caller only reads it */
                         .renewed = keys[i]->granted,
                 };
         return n;
@@ -221,9 +221,9 @@ static bool key_attests(const struct tree *t, const struct store_expiry *e, stru
         const struct store_node *n = tree_find(t, e->name, strlen(e->name));
 
         /* Log indexes only rise: a grant that no longer fits never fits again. */
-        if (!n || !n->has_ttl || n->granted != e->renewed)
+        if (!n || !n->lease || n->lease->granted != e->renewed)
                 return true;
-        return instant_reached(n->deadline, now);
+        return instant_reached(n->lease->deadline, now);
 }
 
 bool store_attests(const struct store *s, const struct store_expiry *e, struct instant now)
@@ -242,7 +242,7 @@ bool store_attests(const struct store *s, const struct store_expiry *e, struct i
 void store_notes_reset(struct store *s, struct instant now)
 {
         lease_reset_notes(&s->leases, now);
-        tree_reset_notes(&s->tree, now);
+        s->tree.due = due_reset(s->tree.due, now);
 }
 
 enum store_error store_get(const struct store *s, const char *path, const struct store_node **ret)

@@ -10,40 +10,52 @@
 
 static struct store_node *node_new(const char *path, size_t n, struct store_value *value)
 {
-        struct store_node *node = must_alloc(1, sizeof(*node) + n + 1);
+        struct store_node *node = must_resize(NULL, offsetof(struct store_node, path) + n + 1, 1);
 
-        node->value = value;
-        node->n_path = n;
+        *node = (struct store_node){
+                .hash = table_hash(path, n),
+                .n_path = (uint16_t)n,
+                .directory = !value,
+        };
+        if (value)
+                node->value = value;
         memcpy(node->path, path, n);
+        node->path[n] = '\0';
         return node;
 }
 
 static void node_free(struct store_node *n)
 {
-        value_unref(n->value);
+        if (!n->directory)
+                value_unref(n->value);
+        free(n->lease);
         free(n);
-}
-
-static void insert(struct tree *t, struct store_node *n)
-{
-        HASH_ADD_KEYPTR(hh, t->nodes, n->path, n->n_path, n);
 }
 
 void tree_init(struct tree *t)
 {
         *t = (struct tree){ .root = node_new("/", 1, NULL) };
-        insert(t, t->root);
+        table_add(&t->table, t->root);
 }
 
+/* From the leaves up; the table is not kept in step, as nobody will look again. */
 bool tree_free_some(struct tree *t, size_t n)
 {
-        while (t->nodes) {
-                struct store_node *node = t->nodes;
+        struct store_node *node = t->root;
 
-                if (n-- == 0)
+        table_done(&t->table);
+        for (; node; n--) {
+                struct store_node *parent;
+
+                while (node->directory && node->first)
+                        node = node->first;
+                parent = node->parent;
+                if (n == 0)
                         return true;
-                HASH_DEL(t->nodes, node);
+                if (parent)
+                        parent->first = node->next;
                 node_free(node);
+                node = parent;
         }
         *t = (struct tree){ 0 };
         return false;
@@ -51,10 +63,7 @@ bool tree_free_some(struct tree *t, size_t n)
 
 struct store_node *tree_find(const struct tree *t, const char *path, size_t n)
 {
-        struct store_node *node;
-
-        HASH_FIND(hh, t->nodes, path, n, node);
-        return node;
+        return table_find(&t->table, path, n);
 }
 
 /* The length of @path up to the end of the name that begins behind @from. */
@@ -85,29 +94,31 @@ enum store_error tree_lookup(const struct tree *t, const char *path, size_t n,
         return parent ? STORE_NOT_DIRECTORY : STORE_KEY_NOT_FOUND;
 }
 
+/* Behind the last child; a replica that reads a snapshot has to find the same order. */
 static void link_child(struct store_node *parent, struct store_node *n)
 {
         n->parent = parent;
-        n->previous = parent->last;
-        if (parent->last)
-                parent->last->next = n;
-        else
-                parent->first = n;
-        parent->last = n;
+        if (!parent->first) {
+                parent->first = n->previous = n;
+                return;
+        }
+        n->previous = parent->first->previous;
+        n->previous->next = n;
+        parent->first->previous = n;
 }
 
 static void unlink_child(struct store_node *n)
 {
         struct store_node *parent = n->parent;
 
-        if (n->previous)
-                n->previous->next = n->next;
-        else
+        if (parent->first == n)
                 parent->first = n->next;
+        else
+                n->previous->next = n->next;
         if (n->next)
                 n->next->previous = n->previous;
-        else
-                parent->last = n->previous;
+        else if (parent->first)
+                parent->first->previous = n->previous;
 }
 
 struct store_node *tree_insert(struct tree *t, struct store_node *parent, const char *path,
@@ -117,7 +128,7 @@ struct store_node *tree_insert(struct tree *t, struct store_node *parent, const 
 
         assert(node_is_directory(parent));
         link_child(parent, node);
-        insert(t, node);
+        table_add(&t->table, node);
         return node;
 }
 
@@ -139,79 +150,68 @@ struct store_node *tree_add(struct tree *t, const char *path, size_t n, struct s
 void tree_set_value(struct store_node *n, struct store_value *value)
 {
         value_unref(n->value);
-        n->value = value;
+        n->directory = !value;
+        if (value)
+                n->value = value;
+        else
+                n->first = NULL;
 }
 
-static void drop_ttl(struct tree *t, struct store_node *n)
+void tree_drop_ttl(struct tree *t, struct store_node *n)
 {
-        if (n->has_ttl)
-                due_remove(&t->due, n);
-        n->has_ttl = false;
-        n->ttl = 0;
-        n->granted = 0;
-        n->noted = n->deadline = INSTANT_NEVER;
+        if (!n->lease)
+                return;
+        due_remove(&t->due, n->lease);
+        free(n->lease);
+        n->lease = NULL;
 }
 
 void tree_grant(struct tree *t, struct store_node *n, usec_t ttl, struct store_entry e)
 {
-        n->has_ttl = true;
-        n->ttl = ttl;
-        n->granted = e.index;
-        n->noted = e.noted;
-        n->deadline = instant_after(e.noted, ttl);
-        due_add(&t->due, n);
-}
-
-void tree_set_ttl(struct tree *t, struct store_node *n, const struct store_key_command *c,
-                  struct store_entry e)
-{
-        drop_ttl(t, n);
-        if (c->has_ttl)
-                tree_grant(t, n, c->ttl, e);
+        if (n->lease)
+                due_remove(&t->due, n->lease);
+        else
+                n->lease = must_alloc(1, sizeof(*n->lease));
+        n->lease->node = n;
+        due_add(&t->due, n->lease, ttl, e);
 }
 
 void tree_remove(struct tree *t, struct store_node *n,
                  void (*removed)(const struct store_node *n, void *userdata), void *userdata)
 {
-        while (n->first)
+        while (n->directory && n->first)
                 tree_remove(t, n->first, removed, userdata);
         removed(n, userdata);
-        drop_ttl(t, n);
+        tree_drop_ttl(t, n);
         unlink_child(n);
-        HASH_DEL(t->nodes, n);
+        table_remove(&t->table, n);
         node_free(n);
-}
-
-void tree_reset_notes(struct tree *t, struct instant now)
-{
-        t->due = NULL;
-        for (struct store_node *n = t->nodes; n; n = n->hh.next) {
-                if (!n->has_ttl)
-                        continue;
-                n->noted = now;
-                n->deadline = instant_after(now, n->ttl);
-                due_add(&t->due, n);
-        }
 }
 
 struct store_view store_node_view(const struct store_node *n)
 {
-        return (struct store_view){
+        struct store_view v = {
                 .path = n->path,
-                .value = n->value ? n->value->bytes : NULL,
-                .n_value = n->value ? n->value->n : 0,
-                .directory = node_is_directory(n),
+                .directory = n->directory,
                 .created = n->created,
                 .modified = n->modified,
-                .has_ttl = n->has_ttl,
-                .ttl = n->ttl,
-                .renewed = n->noted,
         };
+
+        if (!n->directory) {
+                v.value = n->value->bytes;
+                v.n_value = n->value->n;
+        }
+        if (n->lease) {
+                v.has_ttl = true;
+                v.ttl = n->lease->ttl;
+                v.renewed = n->lease->noted;
+        }
+        return v;
 }
 
 const struct store_node *store_node_first(const struct store_node *n)
 {
-        return n->first;
+        return n->directory ? n->first : NULL;
 }
 
 const struct store_node *store_node_next(const struct store_node *n)

@@ -1,47 +1,43 @@
 /*
- * The tree of keys. All nodes are in one hash table by their whole path, so that a key is found
- * in one step; a directory links its children. What may be changed, and what that counts as, is
- * the business of key.c.
+ * The tree of keys. All nodes are in one table by their whole path, so that a key is found in one
+ * step; a directory links its children. There may be millions of them, so a node has no more than
+ * what all need. What may be changed, and what that counts as, is the business of key.c.
  */
 #pragma once
 
+#include "election/base/memory.h"
+#include "election/store/due.h"
 #include "election/store/entry.h"
-#include "election/store/hash.h"
 #include "election/store/store.h"
+#include "election/store/table.h"
 #include "election/store/value.h"
 
 struct store_node {
-        UT_hash_handle hh;
+        struct store_node *chain; /* of the table */
         struct store_node *parent; /* NULL for the root */
-        struct store_node *first, *last; /* children */
-        struct store_node *next, *previous; /* siblings */
-
-        struct store_value *value; /* NULL for a directory */
+        struct store_node *next, *previous; /* siblings; the last one is previous to the first */
+        union {
+                struct store_value *value; /* of a file */
+                struct store_node *first; /* child of a directory */
+        };
+        struct due *lease; /* of one with a TTL, or NULL */
         uint64_t created;
         uint64_t modified;
-
-        /* The lease of a key or directory with a TTL; see due.h for the rest. */
-        bool has_ttl;
-        usec_t ttl;
-        uint64_t granted; /* log index of what set the TTL last */
-        struct instant noted; /* when this replica received that */
-        struct instant deadline;
-        struct store_node *due_left, *due_right;
-        uint64_t due_weight;
-
-        size_t n_path;
+        uint32_t hash; /* of the path */
+        uint16_t n_path;
+        bool directory;
         char path[];
 };
 
 struct tree {
-        struct store_node *nodes; /* by path */
+        struct table table;
         struct store_node *root;
-        struct store_node *due; /* those with a TTL */
+        struct due *due; /* those with a TTL */
 };
 
 static inline bool node_is_directory(const struct store_node *n)
 {
-        return !n->value;
+        return n->directory;
 }
 
 void tree_init(struct tree *t);
@@ -69,18 +65,14 @@ struct store_node *tree_add(struct tree *t, const char *path, size_t n, struct s
 struct store_node *tree_insert(struct tree *t, struct store_node *parent, const char *path,
                                size_t n, struct store_value *value);
 
-/* Takes over @value; a directory has none. */
+/* For a file. Takes over @value; without one it becomes a directory. */
 void tree_set_value(struct store_node *n, struct store_value *value);
 
-/* Sets the TTL as the command says that is entry @e, or takes it away. */
-void tree_set_ttl(struct tree *t, struct store_node *n, const struct store_key_command *c,
-                  struct store_entry e);
-
-/* Sets the TTL of a node that has none. */
+/* Sets the TTL as entry @e says. */
 void tree_grant(struct tree *t, struct store_node *n, usec_t ttl, struct store_entry e);
+/* Takes the TTL away, if there is one. */
+void tree_drop_ttl(struct tree *t, struct store_node *n);
 
 /* Removes a node with all below it. @removed is called with each that goes, children first. */
 void tree_remove(struct tree *t, struct store_node *n,
                  void (*removed)(const struct store_node *n, void *userdata), void *userdata);
-
-void tree_reset_notes(struct tree *t, struct instant now);

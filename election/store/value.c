@@ -11,7 +11,7 @@ struct store_value *value_new(const char *bytes, size_t n)
         struct store_value *v = must_resize(NULL, sizeof(*v) + n + 1, 1);
 
         v->n_references = 1;
-        v->n = n;
+        v->n = (uint32_t)n;
         if (n > 0)
                 memcpy(v->bytes, bytes, n);
         v->bytes[n] = '\0';

@@ -2,14 +2,15 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct store_value {
-        size_t n_references;
-        size_t n;
+        uint32_t n_references;
+        uint32_t n;
         char bytes[]; /* and a NUL that is not counted */
 };
 
-/* A copy of @n bytes, with one reference. */
+/* A copy of @n bytes, fewer than 4 GiB, with one reference. */
 struct store_value *value_new(const char *bytes, size_t n);
 /* Another reference; NULL stays NULL. */
 struct store_value *value_ref(struct store_value *v);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "election/store/hash.h"
 #include "election/store/path.h"
 
 struct watcher {
