@@ -10,6 +10,7 @@ enum {
         NODE_ATTEST_MAX = 64, /* leases in one question about expiry */
         NODE_HISTORY_TTL_SEC = 30 * 24 * 3600,
         NODE_ORDER_TTL_SEC = 60,
+        NODE_HOLD_USEC = 1000, /* that something waits at most for more to go out with */
         NODE_ROUNDS_MAX = 16, /* of proposals within one step */
         NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
         NODE_RESULT_TEXTS_MAX = 5, /* cause, and path and value before and after */
@@ -64,6 +65,14 @@ enum node_request_kind {
         NODE_REQUEST_CATCH_UP, /* our own read after a start */
 };
 
+struct node_request;
+
+/* Requests that wait for the same, the first one longest. */
+struct node_queue {
+        struct node_request *first, *last;
+        size_t n_bytes; /* of the writes in it */
+};
+
 /* Something that waits for the leader; its slot is its sequence modulo NODE_REQUESTS_MAX. */
 struct node_request {
         enum node_request_kind kind;
@@ -71,11 +80,12 @@ struct node_request {
         uint64_t sequence;
         struct instant deadline;
         struct instant again; /* it was refused: not sent before */
-        bool sent;
+        struct node_queue *queue;
+        struct node_request *next, *previous; /* in the queue */
         uint8_t *bytes; /* of a write that may have to be sent later */
         size_t n;
-        bool has_index; /* of a read: it may be served once `index` is applied */
-        uint64_t index;
+        uint64_t batch; /* of a read: the question to the leader that it is part of */
+        uint64_t index; /* of a read that is confirmed: it is served once this is applied */
         bool forgotten;
 };
 
@@ -122,16 +132,24 @@ struct node {
         uint64_t store_index_seen; /* orders were read at this state of the tree */
         uint64_t sequence;
         struct node_request *requests;
-        uint64_t *waiting; /* sequences of requests, oldest first; some may be answered already */
-        size_t n_waiting; /* at most NODE_REQUESTS_MAX */
+        size_t n_requests; /* that wait */
+        uint64_t oldest; /* no request of a smaller sequence waits */
+        uint64_t read_batch; /* the last question to the leader about reads */
+        struct node_queue fresh; /* go out with the next batch */
+        struct node_queue refused; /* become fresh again after a pause */
+        struct node_queue written; /* writes on their way */
+        struct node_queue asked; /* reads on their way, oldest batch first */
+        struct node_queue confirmed; /* reads that wait for their index */
+        bool holds_back; /* something waits for more to go out with */
+        struct instant held_since;
         struct node_receipt *receipts;
         struct node_inquiry inquiry;
 
         struct buffer proposals_bytes;
         struct node_proposal *proposals;
         size_t n_proposals, n_proposals_max;
-        struct raft_entry *commands;
-        size_t n_commands_max;
+        size_t chunk_first, chunk_end; /* of them, that Raft is being given */
+        struct raft_entry *commands; /* RAFT_APPEND_ENTRIES_MAX that are being proposed */
 
         struct raft_entry *entries; /* of the message that is being decoded */
         struct buffer out; /* bytes of NODE_SEND effects */
@@ -206,6 +224,8 @@ void node_request_refused(struct node *n, uint64_t sequence);
 void node_request_leader_changed(struct node *n);
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
 void node_request_look(struct node *n);
+/* Sends what is new, as one batch. */
+void node_request_flush(struct node *n);
 struct instant node_request_deadline(const struct node *n);
 /* The number under which the leader's core knows a read: who asked, and its sequence there. */
 uint64_t node_request_context(node_id node, uint64_t sequence);

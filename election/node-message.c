@@ -82,6 +82,13 @@ static void got_proposal(struct node *n, node_id from, struct reader *r)
                 node_propose_bytes(n, bytes, size, from, sequence);
 }
 
+static void got_proposals(struct node *n, node_id from, struct reader *r)
+{
+        do
+                got_proposal(n, from, r);
+        while (!r->failed && r->n > 0);
+}
+
 /* The number of a request; what is above its bits would name another node. */
 static uint64_t get_sequence(struct reader *r)
 {
@@ -150,7 +157,7 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
                 got_raft(n, from, &r);
                 break;
         case NODE_MESSAGE_PROPOSE:
-                got_proposal(n, from, &r);
+                got_proposals(n, from, &r);
                 break;
         case NODE_MESSAGE_PROPOSAL_REFUSED:
                 node_request_refused(n, reader_get_u64(&r));

@@ -73,8 +73,35 @@ static struct node_request *slot_of(struct node *n, uint64_t sequence)
         return q->kind != NODE_REQUEST_NONE && q->sequence == sequence ? q : NULL;
 }
 
-static void clear(struct node_request *q)
+static void leave_queue(struct node_request *q)
 {
+        struct node_queue *queue = q->queue;
+
+        *(q->previous ? &q->previous->next : &queue->first) = q->next;
+        *(q->next ? &q->next->previous : &queue->last) = q->previous;
+        queue->n_bytes -= q->n;
+}
+
+static void join_queue(struct node_request *q, struct node_queue *queue)
+{
+        q->queue = queue;
+        q->previous = queue->last;
+        q->next = NULL;
+        *(queue->last ? &queue->last->next : &queue->first) = q;
+        queue->last = q;
+        queue->n_bytes += q->n;
+}
+
+static void move(struct node_request *q, struct node_queue *to)
+{
+        leave_queue(q);
+        join_queue(q, to);
+}
+
+static void end(struct node *n, struct node_request *q)
+{
+        leave_queue(q);
+        n->n_requests--;
         free(q->bytes);
         *q = (struct node_request){ 0 };
 }
@@ -85,7 +112,7 @@ static struct node_request *add(struct node *n, uint64_t request, enum node_requ
         size_t max = request != 0 ? NODE_REQUESTS_MAX - NODE_REQUESTS_KEPT : NODE_REQUESTS_MAX;
         struct node_request *q;
 
-        if (n->n_waiting >= max) {
+        if (n->n_requests >= max) {
                 node_answer(n, request, NODE_OVERLOADED, NULL,
                             "too many requests wait for an answer");
                 return NULL;
@@ -93,43 +120,19 @@ static struct node_request *add(struct node *n, uint64_t request, enum node_requ
         do
                 q = &n->requests[++n->sequence % NODE_REQUESTS_MAX];
         while (q->kind != NODE_REQUEST_NONE);
-        n->waiting[n->n_waiting++] = n->sequence;
+        if (n->n_requests++ == 0)
+                n->oldest = n->sequence;
         *q = (struct node_request){ .kind = kind,
                                     .request = request,
                                     .sequence = n->sequence,
                                     .deadline = instant_after(n->now, n->config.request_timeout) };
+        join_queue(q, &n->fresh);
         return q;
 }
 
-uint64_t node_request_context(node_id node, uint64_t sequence)
+uint64_t node_request_context(node_id node, uint64_t batch)
 {
-        return (uint64_t)node << NODE_SEQUENCE_BITS | sequence;
-}
-
-static void send(struct node *n, struct node_request *q)
-{
-        node_id leader = raft_leader(n->raft);
-
-        if (q->sent || leader == NODE_NOBODY || !instant_reached(q->again, n->now))
-                return;
-        if (q->kind == NODE_REQUEST_WRITE) {
-                q->sent = true;
-                node_propose_bytes(n, q->bytes, q->n, n->config.self, q->sequence);
-                return;
-        }
-        if (!node_is_leader(n)) {
-                q->sent = true;
-                buffer_put_u64(node_send(n, leader, NODE_MESSAGE_READ), q->sequence);
-                node_send_end(n);
-                return;
-        }
-        if (!raft_is_ready(n->raft))
-                return;
-        q->sent = true;
-        node_feed_raft(n, &(struct raft_event){
-                                  .type = RAFT_EVENT_READ,
-                                  .now = n->now,
-                                  .context = node_request_context(n->config.self, q->sequence) });
+        return (uint64_t)node << NODE_SEQUENCE_BITS | batch;
 }
 
 void node_request_write(struct node *n, uint64_t request, const struct store_key_command *key)
@@ -151,30 +154,24 @@ void node_request_write(struct node *n, uint64_t request, const struct store_key
                 buffer_done(&b);
                 node_answer(n, request, NODE_REFUSED, NULL,
                             "the value and the one to compare with are too large together");
-                clear(q);
+                end(n, q);
                 return;
         }
         q->bytes = b.bytes;
         q->n = b.n;
-        send(n, q);
+        q->queue->n_bytes += q->n;
 }
 
 void node_request_read(struct node *n, uint64_t request, enum node_request_kind kind)
 {
-        struct node_request *q = add(n, request, kind);
-
-        if (q)
-                send(n, q);
+        (void)add(n, request, kind);
 }
 
 void node_request_forget(struct node *n, uint64_t request)
 {
-        for (size_t i = 0; i < n->n_waiting; i++) {
-                struct node_request *q = slot_of(n, n->waiting[i]);
-
-                if (q && q->request == request)
-                        q->forgotten = true;
-        }
+        for (size_t i = 0; i < NODE_REQUESTS_MAX; i++)
+                if (n->requests[i].request == request)
+                        n->requests[i].forgotten = true;
 }
 
 void node_request_applied(struct node *n, const struct store_result *result)
@@ -189,7 +186,7 @@ void node_request_applied(struct node *n, const struct store_result *result)
                 return;
         if (!q->forgotten)
                 node_answer(n, q->request, NODE_OK, result, NULL);
-        clear(q);
+        end(n, q);
 }
 
 /*
@@ -198,8 +195,8 @@ void node_request_applied(struct node *n, const struct store_result *result)
  */
 static void try_later(struct node *n, struct node_request *q)
 {
-        q->sent = false;
         q->again = instant_after(n->now, n->config.heartbeat);
+        move(q, &n->refused);
 }
 
 /* It is certain that nobody appended it: it may be sent again. */
@@ -207,19 +204,15 @@ void node_request_refused(struct node *n, uint64_t sequence)
 {
         struct node_request *q = slot_of(n, sequence);
 
-        if (q && q->sent)
+        if (q && q->queue == &n->written)
                 try_later(n, q);
 }
 
 /* The old leader may never answer: what does no harm twice is asked again. */
 void node_request_leader_changed(struct node *n)
 {
-        for (size_t i = 0; i < n->n_waiting; i++) {
-                struct node_request *q = slot_of(n, n->waiting[i]);
-
-                if (q && q->kind != NODE_REQUEST_WRITE && !q->has_index)
-                        q->sent = false;
-        }
+        while (n->asked.first)
+                move(n->asked.first, &n->fresh);
 }
 
 static void serve_read(struct node *n, struct node_request *q)
@@ -234,64 +227,114 @@ static void serve_read(struct node *n, struct node_request *q)
         } else if (!q->forgotten) {
                 node_answer(n, q->request, NODE_OK, NULL, NULL);
         }
-        clear(q);
+        end(n, q);
+}
+
+/* The leader's answer about a batch of our reads; answers to older batches may never come. */
+static void batch_answered(struct node *n, uint64_t batch, bool ok, uint64_t index)
+{
+        struct node_request *q = n->asked.first, *next;
+
+        for (; q && q->batch <= batch; q = next) {
+                next = q->next;
+                if (q->batch < batch)
+                        continue;
+                q->index = index;
+                if (ok)
+                        move(q, &n->confirmed);
+                else
+                        try_later(n, q);
+        }
 }
 
 /* @context: as made by node_request_context(); another member's answer is passed on to it. */
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index)
 {
         node_id node = (node_id)(context >> NODE_SEQUENCE_BITS);
-        uint64_t sequence = context & (((uint64_t)1 << NODE_SEQUENCE_BITS) - 1);
-        struct node_request *q;
+        uint64_t batch = context & (((uint64_t)1 << NODE_SEQUENCE_BITS) - 1);
 
         if (node != n->config.self) {
                 struct buffer *b = node_send(n, node, NODE_MESSAGE_READ_INDEX);
 
-                buffer_put_u64(b, sequence);
+                buffer_put_u64(b, batch);
                 buffer_put_u8(b, ok);
                 buffer_put_u64(b, index);
                 node_send_end(n);
                 return;
         }
-        q = slot_of(n, sequence);
-        if (!q || q->kind == NODE_REQUEST_WRITE)
-                return;
-        if (!ok) {
-                if (!q->has_index)
-                        try_later(n, q);
-                return;
-        }
-        q->has_index = true;
-        q->index = index;
+        batch_answered(n, batch, ok, index);
 }
 
-/* Sends, serves or ends a request; whether it still waits. */
-static bool look(struct node *n, struct node_request *q)
+static void serve_confirmed(struct node *n)
 {
-        send(n, q);
-        if (q->has_index && n->index_applied >= q->index) {
-                serve_read(n, q);
-                return false;
+        while (n->confirmed.first && n->index_applied >= n->confirmed.first->index)
+                serve_read(n, n->confirmed.first);
+}
+
+/* One question for all reads of a batch. */
+static void ask(struct node *n)
+{
+        uint64_t batch = n->read_batch;
+
+        if (node_is_leader(n)) {
+                node_feed_raft(n, &(struct raft_event){
+                                          .type = RAFT_EVENT_READ,
+                                          .now = n->now,
+                                          .context = node_request_context(n->config.self, batch) });
+                return;
         }
-        if (!instant_reached(q->deadline, n->now))
-                return true;
-        if (!q->forgotten)
-                node_answer(n, q->request, NODE_NO_QUORUM, NULL, "no quorum answered in time");
-        clear(q);
-        return false;
+        buffer_put_u64(node_send(n, raft_leader(n->raft), NODE_MESSAGE_READ), batch);
+        node_send_end(n);
+}
+
+void node_request_flush(struct node *n)
+{
+        bool may_read = !node_is_leader(n) || raft_is_ready(n->raft);
+        struct node_request *q = n->fresh.first, *next;
+        bool reads = false;
+
+        if (raft_leader(n->raft) == NODE_NOBODY)
+                return;
+        n->read_batch++;
+        for (; q; q = next) {
+                next = q->next;
+                if (q->kind == NODE_REQUEST_WRITE) {
+                        move(q, &n->written);
+                        node_propose_bytes(n, q->bytes, q->n, n->config.self, q->sequence);
+                } else if (may_read) {
+                        q->batch = n->read_batch;
+                        move(q, &n->asked);
+                        reads = true;
+                }
+        }
+        if (reads)
+                ask(n);
+        serve_confirmed(n); /* a lone voter is its own quorum */
+}
+
+/* All have the same time limit: who came first ends first. */
+static void end_overdue(struct node *n)
+{
+        for (; n->n_requests > 0; n->oldest++) {
+                struct node_request *q = slot_of(n, n->oldest);
+
+                if (!q)
+                        continue;
+                if (!instant_reached(q->deadline, n->now))
+                        return;
+                if (!q->forgotten)
+                        node_answer(n, q->request, NODE_NO_QUORUM, NULL,
+                                    "no quorum answered in time");
+                end(n, q);
+        }
 }
 
 void node_request_look(struct node *n)
 {
-        size_t kept = 0;
-
-        for (size_t i = 0; i < n->n_waiting; i++) {
-                struct node_request *q = slot_of(n, n->waiting[i]);
-
-                if (q && look(n, q))
-                        n->waiting[kept++] = q->sequence;
-        }
-        n->n_waiting = kept;
+        serve_confirmed(n);
+        end_overdue(n);
+        while (n->refused.first && instant_reached(n->refused.first->again, n->now))
+                move(n->refused.first, &n->fresh);
 }
 
 /* What waits to be sent again is looked at with each heartbeat; only the oldest deadline needs a timer. */
@@ -299,8 +342,11 @@ struct instant node_request_deadline(const struct node *n)
 {
         const struct node_request *q;
 
-        if (n->n_waiting == 0)
+        if (n->n_requests == 0)
                 return INSTANT_FOREVER;
-        q = &n->requests[n->waiting[0] % NODE_REQUESTS_MAX];
-        return q->sequence == n->waiting[0] ? q->deadline : n->now;
+        for (uint64_t sequence = n->oldest;; sequence++) {
+                q = &n->requests[sequence % NODE_REQUESTS_MAX];
+                if (q->kind != NODE_REQUEST_NONE && q->sequence == sequence)
+                        return q->deadline;
+        }
 }

@@ -104,53 +104,75 @@ void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence)
         node_send_end(n);
 }
 
-/* A member that does not lead passes its own proposals on, and refuses what others passed to it. */
+/*
+ * A member that does not lead passes its own proposals on, many in one message, and refuses what
+ * others passed to it.
+ */
 static void forward_proposals(struct node *n)
 {
         node_id leader = raft_leader(n->raft);
+        struct buffer *b = NULL;
+        size_t n_before = 0;
 
         for (size_t i = 0; i < n->n_proposals; i++) {
                 const struct node_proposal *p = &n->proposals[i];
-                struct buffer *b;
 
                 if (p->origin != n->config.self || leader == NODE_NOBODY ||
                     leader == n->config.self) {
+                        if (b)
+                                node_send_end(n);
+                        b = NULL;
                         node_refuse_proposal(n, p->origin, p->sequence);
                         continue;
                 }
-                b = node_send(n, leader, NODE_MESSAGE_PROPOSE);
+                if (b && b->n - n_before + p->n > RAFT_APPEND_BYTES_MAX) {
+                        node_send_end(n);
+                        b = NULL;
+                }
+                if (!b) {
+                        b = node_send(n, leader, NODE_MESSAGE_PROPOSE);
+                        n_before = b->n;
+                }
                 buffer_put_u64(b, p->sequence);
                 buffer_put_blob(b, n->proposals_bytes.bytes + p->offset, p->n);
+        }
+        if (b)
                 node_send_end(n);
-        }
 }
 
-static void append_proposals(struct node *n)
+/* Gives Raft some proposals, from @first on, and returns where the next ones begin. */
+static size_t append_chunk(struct node *n, size_t first)
 {
-        struct raft_event event = { .type = RAFT_EVENT_PROPOSE,
-                                    .now = n->now,
-                                    .n_commands = n->n_proposals };
+        struct raft_event event = { .type = RAFT_EVENT_PROPOSE, .now = n->now };
+        size_t i = first, n_bytes = 0;
 
-        while (n->n_commands_max < n->n_proposals)
-                MUST_GROW(n->commands, n->n_commands_max, n->n_commands_max);
-        for (size_t i = 0; i < n->n_proposals; i++) {
-                n->commands[i] = (struct raft_entry){
-                        .type = RAFT_ENTRY_COMMAND,
-                        .bytes = n->proposals_bytes.bytes + n->proposals[i].offset,
-                        .n = n->proposals[i].n,
-                };
+        for (; i < n->n_proposals && i - first < RAFT_APPEND_ENTRIES_MAX; i++) {
+                const struct node_proposal *p = &n->proposals[i];
+
+                if (i > first && n_bytes + p->n > RAFT_APPEND_BYTES_MAX)
+                        break;
+                n_bytes += p->n;
+                n->commands[i - first] = (struct raft_entry){ .type = RAFT_ENTRY_COMMAND,
+                                                              .bytes = n->proposals_bytes.bytes +
+                                                                       p->offset,
+                                                              .n = p->n };
         }
+        n->chunk_first = first;
+        n->chunk_end = i;
         event.commands = n->commands;
+        event.n_commands = i - first;
         node_feed_raft(n, &event);
+        return i;
 }
 
-/* All that was proposed in this step goes out as one batch. */
+/* All that was proposed goes out as one batch. */
 static void flush_proposals(struct node *n)
 {
         if (n->n_proposals == 0)
                 return;
         if (node_is_leader(n))
-                append_proposals(n);
+                for (size_t i = 0; i < n->n_proposals;)
+                        i = append_chunk(n, i);
         else
                 forward_proposals(n);
         n->n_proposals = 0;
@@ -233,7 +255,8 @@ static void carry_out(struct node *n, const struct raft_effect *e)
         case RAFT_REFUSED:
                 if (e->refused == RAFT_EVENT_READ)
                         node_request_read_ready(n, e->context, false, 0);
-                for (size_t i = 0; e->refused == RAFT_EVENT_PROPOSE && i < n->n_proposals; i++)
+                for (size_t i = n->chunk_first;
+                     e->refused == RAFT_EVENT_PROPOSE && i < n->chunk_end; i++)
                         node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence);
                 break;
         case RAFT_READ_READY:
@@ -349,6 +372,35 @@ static void finish(struct node *n, struct node_effects *ret)
         *ret = (struct node_effects){ .list = n->effects, .n = n->n_effects };
 }
 
+/* Whether what could go out now waits for what comes next: one batch of many is cheaper than many. */
+static bool hold_back(struct node *n, const struct node_event *event)
+{
+        bool some = n->n_proposals > 0 || n->fresh.first;
+        bool much = n->n_proposals >= RAFT_APPEND_ENTRIES_MAX ||
+                    n->proposals_bytes.n + n->fresh.n_bytes >= RAFT_APPEND_BYTES_MAX;
+
+        if (!n->holds_back)
+                n->held_since = n->now;
+        n->holds_back = event->more && some && !much &&
+                        !instant_reached(instant_after(n->held_since, NODE_HOLD_USEC), n->now);
+        return event->more && (n->holds_back || !some);
+}
+
+/*
+ * A lone voter commits what it proposes at once, which may lead to the next proposal; what is left
+ * after some rounds is for the next step.
+ */
+static void send_out(struct node *n)
+{
+        node_request_flush(n);
+        for (unsigned i = 0; n->n_proposals > 0 && i < NODE_ROUNDS_MAX; i++) {
+                flush_proposals(n);
+                node_service_look(n);
+                node_lease_renew(n);
+                node_expiry_look(n);
+        }
+}
+
 void node_step(struct node *n, const struct node_event *event, struct node_effects *ret)
 {
         begin(n, event);
@@ -359,16 +411,8 @@ void node_step(struct node *n, const struct node_event *event, struct node_effec
         node_lease_renew(n);
         node_expiry_look(n);
         node_request_look(n);
-        /*
-         * A lone voter commits what it proposes at once, which may lead to the next proposal; what is
-         * left after some rounds is for the next step.
-         */
-        for (unsigned i = 0; n->n_proposals > 0 && i < NODE_ROUNDS_MAX; i++) {
-                flush_proposals(n);
-                node_service_look(n);
-                node_lease_renew(n);
-                node_expiry_look(n);
-        }
+        if (!hold_back(n, event))
+                send_out(n);
         finish(n, ret);
 }
 
@@ -376,7 +420,7 @@ struct instant node_deadline(const struct node *n)
 {
         struct instant deadline = raft_deadline(n->raft);
 
-        if (n->n_proposals > 0)
+        if (n->n_proposals > 0 || n->holds_back)
                 return n->now;
         if (!n->current && raft_leader(n->raft) != NODE_NOBODY)
                 deadline = instant_earlier(deadline, n->catch_up_at);
@@ -421,14 +465,14 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->index_applied = durable->snapshot_index;
         n->store_index_seen = UINT64_MAX;
         /* A late answer to the process before this one must fit none of our requests. */
-        n->sequence = n->inquiry.number = (config->incarnation & UINT32_MAX) << 20;
+        n->sequence = n->inquiry.number = n->read_batch = (config->incarnation & UINT32_MAX) << 20;
         n->services = must_alloc(config->n_services, sizeof(*n->services));
         for (size_t i = 0; i < config->n_services; i++)
                 n->services[i].config = config->services[i];
         n->requests = must_alloc(NODE_REQUESTS_MAX, sizeof(*n->requests));
-        n->waiting = must_alloc(NODE_REQUESTS_MAX, sizeof(*n->waiting));
         n->receipts = must_alloc(NODE_NOTES_MAX, sizeof(*n->receipts));
         n->entries = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->entries));
+        n->commands = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->commands));
         n->raft = raft_new(&raft, durable, now);
         n->store = store_new();
         node_service_start(n);
@@ -460,7 +504,6 @@ void node_free(struct node *n)
         free(n->offsets);
         free(n->results);
         free(n->requests);
-        free(n->waiting);
         free(n->receipts);
         free(n->services);
         free(n);

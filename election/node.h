@@ -96,6 +96,8 @@ struct node_event {
         enum node_event_type type;
         struct instant now; /* read after the event happened; never earlier than the event before */
         uint64_t wall; /* microseconds since 1970: for the history, never for a decision */
+        bool more; /* another event follows at once: what may go out together waits for it; in
+                    * node_deadline(), which is now if there is such */
         uint64_t request; /* the caller's number, not 0 */
         node_id from;
         const uint8_t *bytes;

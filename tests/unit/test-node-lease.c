@@ -110,9 +110,12 @@ static size_t collect_renewals(struct bench *b, node_id node, struct store_comma
                 r = reader_of(s->bytes, s->effect.n);
                 if (reader_get_u8(&r) != NODE_MESSAGE_PROPOSE)
                         continue;
-                (void)reader_get_u64(&r);
-                bytes = reader_get_blob(&r, &size);
-                if (store_command_peek(bytes, size) == STORE_RENEW) {
+                while (r.n > 0) {
+                        (void)reader_get_u64(&r);
+                        bytes = reader_get_blob(&r, &size);
+                        assert_false(r.failed);
+                        if (store_command_peek(bytes, size) != STORE_RENEW)
+                                continue;
                         assert_true(n < max);
                         assert_int_equal(store_command_decode(bytes, size, &ret[n++]), 0);
                 }

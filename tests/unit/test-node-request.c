@@ -101,6 +101,93 @@ static void oversized_proposal_of_a_member_is_refused_alone(void **state)
         bench_done(&b);
 }
 
+static bool is_of_type(const struct bench_seen *s, node_id node, uint8_t type)
+{
+        return s->node == node && s->effect.type == NODE_SEND && s->bytes[0] == type;
+}
+
+static size_t count_messages(const struct bench *b, node_id node, uint8_t type)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < b->n_seen; i++)
+                n += is_of_type(&b->seen[i], node, type);
+        return n;
+}
+
+static void feed_some_at_once(struct bench *b, node_id node, unsigned n)
+{
+        const struct store_key_command key = set("/a", "x");
+
+        for (unsigned i = 0; i < n; i++) {
+                bench_feed(b, node,
+                           (struct node_event){ .type = NODE_WRITE,
+                                                .more = true,
+                                                .request = ++b->request,
+                                                .key = &key });
+                bench_feed(b, node,
+                           (struct node_event){
+                                   .type = NODE_READ, .more = true, .request = ++b->request });
+        }
+}
+
+static void requests_that_come_at_once_travel_together(void **state)
+{
+        struct bench b;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ .no_resources = true });
+        bench_lead(&b, 1);
+        bench_forget(&b);
+        feed_some_at_once(&b, 2, 20);
+        assert_int_equal(bench_count(&b, 2, NODE_SEND), 0);
+        assert_true(instant_reached(node_deadline(b.machines[2].node), bench_clock(&b, 2)));
+        bench_feed(&b, 2, (struct node_event){ .type = NODE_TIMEOUT });
+        assert_int_equal(b.n_answered, 40);
+        assert_int_equal(count_messages(&b, 2, NODE_MESSAGE_PROPOSE), 1);
+        assert_int_equal(count_messages(&b, 2, NODE_MESSAGE_READ), 1);
+        assert_int_equal(bench_count(&b, 1, NODE_PERSIST), 1);
+        bench_done(&b);
+}
+
+static void batch_does_not_wait_for_an_end_of_the_stream(void **state)
+{
+        struct bench b;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ .no_resources = true });
+        bench_lead(&b, 1);
+        bench_forget(&b);
+        feed_some_at_once(&b, 1, 1);
+        assert_int_equal(b.n_answered, 0);
+        b.now = instant_after(b.now, NODE_HOLD_USEC);
+        feed_some_at_once(&b, 1, 1);
+        assert_int_equal(b.n_answered, 3); /* the last read waits anew */
+        bench_done(&b);
+}
+
+static void large_requests_do_not_wait_for_others(void **state)
+{
+        char *large = must_alloc(RAFT_APPEND_BYTES_MAX + 1, 1);
+        struct store_key_command key = set("/a", large);
+        struct bench b;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ .no_resources = true });
+        bench_lead(&b, 1);
+        bench_forget(&b);
+        memset(large, 'x', RAFT_APPEND_BYTES_MAX);
+        for (unsigned i = 0; i < 3; i++)
+                bench_feed(&b, 2,
+                           (struct node_event){ .type = NODE_WRITE,
+                                                .more = true,
+                                                .request = ++b.request,
+                                                .key = &key });
+        assert_int_equal(b.n_answered, 3);
+        free(large);
+        bench_done(&b);
+}
+
 /* The bench fails when something is sent to a node that does not exist. */
 static void answer_to_a_read_that_names_another_node_is_malformed(void **state)
 {
@@ -188,6 +275,9 @@ int main(void)
                 cmocka_unit_test(answers_of_one_step_are_told_apart),
                 cmocka_unit_test(command_beyond_what_the_log_takes_is_refused_at_once),
                 cmocka_unit_test(oversized_proposal_of_a_member_is_refused_alone),
+                cmocka_unit_test(requests_that_come_at_once_travel_together),
+                cmocka_unit_test(batch_does_not_wait_for_an_end_of_the_stream),
+                cmocka_unit_test(large_requests_do_not_wait_for_others),
                 cmocka_unit_test(answer_to_a_read_that_names_another_node_is_malformed),
                 cmocka_unit_test(every_request_is_answered_once_when_there_is_no_quorum),
                 cmocka_unit_test(history_is_written_though_the_leader_was_lost_for_a_moment),
