@@ -198,8 +198,8 @@ class Failoverd(Cluster):
     def leader(self):
         for number in self.numbers():
             status = ask(number, self.port, "GET", "/v1/status")[1]
-            if status and status.get("leader"):
-                return int(status["leader"].lstrip("m"))
+            if status and status["raft"]["leader"]:
+                return int(status["raft"]["leader"].lstrip("m"))
         return None
 
 
@@ -231,22 +231,43 @@ class Etcd(Cluster):
         return None
 
 
+class Target:
+    """What ours divided by etcd's has to be."""
+
+    def __init__(self, words, limit, is_least):
+        self.words, self.limit, self.is_least = words, limit, is_least
+
+    def is_met(self, ratio):
+        return ratio >= self.limit if self.is_least else ratio <= self.limit
+
+
+def at_least(times):
+    return Target("at least %g times" % times, times, True)
+
+
+A_HALF = Target("at most half", 1 / 2, False)
+A_THIRD = Target("at most a third", 1 / 3, False)
+
+
 class Report:
     """Rows of figures, with a ratio and a target where there is one."""
 
     def __init__(self):
         self.rows = []
-        print("%-34s %12s %12s %8s   %s" % ("", "etcd", "failoverd", "ratio", "target"), flush=True)
+        print("%-40s %10s %10s %8s   %s" % ("", "etcd", "failoverd", "ratio", "target"), flush=True)
 
-    def add(self, what, figure, etcd, ours, target=None, limit=None, higher_is_better=True):
-        """@limit: of ours divided by etcd's."""
+    def add(self, what, form, figures, target=None):
+        """@figures: etcd's and ours, or of the only one that is measured."""
+        if len(figures) == 1:
+            print("%-40s %10s" % (what, form % figures[0]), flush=True)
+            return
+        etcd, ours = figures
         ratio = ours / etcd if etcd else float("inf")
         verdict = ""
         if target:
-            met = ratio >= limit if higher_is_better else ratio <= limit
-            verdict = "%s: %s" % (target, "met" if met else "NOT MET")
-            self.rows.append((what, met))
-        print("%-34s %12s %12s %8.2f   %s" % (what, figure % etcd, figure % ours, ratio, verdict), flush=True)
+            self.rows.append((what, target.is_met(ratio)))
+            verdict = "%s: %s" % (target.words, "met" if target.is_met(ratio) else "NOT MET")
+        print("%-40s %10s %10s %8.2f   %s" % (what, form % etcd, form % ours, ratio, verdict), flush=True)
 
     def close(self):
         missed = [what for what, met in self.rows if not met]
@@ -261,7 +282,7 @@ class Bench:
         self.connections, self.operations = options.connections, options.operations
         self.etcd = Etcd(folder)
         self.ours = Failoverd(folder, options.build)
-        self.clusters = [self.etcd, self.ours]
+        self.clusters = [c for c in (self.etcd, self.ours) if options.only in (None, c.name)]
         self.report = Report()
 
     def tool(self, name, *words):
@@ -289,19 +310,19 @@ class Bench:
     def add_load(self, operation, connections):
         found = self.in_turn(lambda c: self.measure_load(c, operation, connections))
         name = {"qget": "get quorum=true"}.get(operation, operation)
-        what = "%s, %d connection%s" % (name, connections, "s" if connections > 1 else "")
-        rate = {("put", 1): 2, ("put", 64): 4}.get((operation, connections))
-        rate = {"qget": 4, "get": 1}.get(operation, rate)
-        self.report.add(what + ": a second", "%.0f", *self.medians(found, "rate"),
-                        "at least %g times" % rate if rate else None, rate)
-        self.report.add("  p50 ms", "%.2f", *self.medians(found, "p50"))
-        half = ("at most half", 0.5, False) if (operation, connections) == ("put", 64) else ()
-        self.report.add("  p99 ms", "%.2f", *self.medians(found, "p99"), *half)
-        half = ("at most half", 0.5, False) if operation == "get" else ()
-        self.report.add("  servers' CPU us for each", "%.1f", *self.medians(found, "cpu"), *half)
+        what = "%s, %d connection%s: " % (name, connections, "s" if connections > 1 else "")
+        rate = {("put", 1): at_least(2), ("put", 64): at_least(4)}.get((operation, connections))
+        rate = {"qget": at_least(4), "get": at_least(1)}.get(operation, rate)
+        self.report.add(what + "a second", "%.0f", self.medians(found, "rate"), rate)
+        self.report.add(what + "p50 ms", "%.2f", self.medians(found, "p50"))
+        self.report.add(what + "p99 ms", "%.2f", self.medians(found, "p99"),
+                        A_HALF if (operation, connections) == ("put", 64) else None)
+        self.report.add(what + "CPU us each", "%.1f", self.medians(found, "cpu"),
+                        A_HALF if operation == "get" else None)
         errors = [sum(f["errors"] for f in found[c]) for c in self.clusters]
         if any(errors):
-            print("  errors: etcd %d, failoverd %d" % tuple(errors), flush=True)
+            print("  errors: " + ", ".join("%s %d" % (c.name, n) for c, n in zip(self.clusters, errors)),
+                  flush=True)
 
     def load(self):
         for cluster in self.clusters:
@@ -313,10 +334,10 @@ class Bench:
     def watch(self):
         for watchers in (1, 256, 1000):
             found = self.in_turn(lambda c, n=watchers: self.tool("kv-watch", n, self.seconds, *c.targets()))
-            half = ("at most half", 0.5, False) if watchers == 256 else ()
-            what = "write heard by %d: " % watchers
-            self.report.add(what + "p50 ms", "%.2f", *self.medians(found, "p50"), *half)
-            self.report.add(what + "p99 ms", "%.2f", *self.medians(found, "p99"), *half)
+            target = A_HALF if watchers == 256 else None
+            for key in ("p50", "p99"):
+                self.report.add("write heard by %d: %s ms" % (watchers, key), "%.2f",
+                                self.medians(found, key), target)
 
     def memory(self):
         for cluster in self.clusters:
@@ -324,8 +345,8 @@ class Bench:
             cluster.start_all()
             self.tool("kv-load", "fill", 64, 0, MEMORY_KEYS, *cluster.targets())
         time.sleep(5)
-        self.report.add("resident MiB, %d keys" % MEMORY_KEYS, "%.1f",
-                        *(c.resident_mib() / MEMBERS for c in self.clusters), "at most a third", 1 / 3, False)
+        self.report.add("resident MiB with %d keys" % MEMORY_KEYS, "%.1f",
+                        [c.resident_mib() / MEMBERS for c in self.clusters], A_THIRD)
 
     def idle(self):
         seconds = 10 if self.quick else 30
@@ -333,7 +354,7 @@ class Bench:
         before = [c.cpu_seconds() for c in self.clusters]
         time.sleep(seconds)
         used = [(c.cpu_seconds() - b) / seconds * 100 / MEMBERS for c, b in zip(self.clusters, before)]
-        self.report.add("idle, % of a core for each member", "%.2f", *used, "at most a third", 1 / 3, False)
+        self.report.add("idle, % of a core for each member", "%.2f", used, A_THIRD)
 
     def measure_recovery(self, cluster):
         """Milliseconds from the kill until a write is answered that was sent after it."""
@@ -361,10 +382,10 @@ class Bench:
         rounds, self.rounds = self.rounds, 3 if self.quick else 9
         found = self.in_turn(self.measure_recovery)
         self.rounds = rounds
-        self.report.add("writes again after kill -9, ms", "%.0f", *self.medians(found, "outage"),
-                        "at most half", 0.5, False)
+        self.report.add("writes again after kill -9, ms", "%.0f", self.medians(found, "outage"), A_HALF)
         for word, choose in (("shortest", min), ("longest", max)):
-            self.report.add("  " + word, "%.0f", *(choose(f["outage"] for f in found[c]) for c in self.clusters))
+            self.report.add("writes again, %s, ms" % word, "%.0f",
+                            [choose(f["outage"] for f in found[c]) for c in self.clusters])
 
 
 SECTIONS = {"load": Bench.load, "watch": Bench.watch, "memory": Bench.memory, "idle": Bench.idle,
@@ -406,6 +427,7 @@ def main():
     parser.add_argument("--connections", type=int, nargs="+", default=CONNECTIONS)
     parser.add_argument("--operations", nargs="+", choices=OPERATIONS, default=OPERATIONS)
     parser.add_argument("--data", default="/var/tmp", help="where both keep their data: a real disk")
+    parser.add_argument("--only", choices=["etcd", "failoverd"], help="no comparison: for profiling")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--section", dest="sections", action="append", choices=list(SECTIONS))
