@@ -58,6 +58,7 @@ void wal_segment_header_put(struct buffer *b, const struct wal_segment_header *h
         buffer_put_u64(b, header->index_first);
         buffer_put_u64(b, header->previous_end);
         buffer_put_u64(b, header->salt);
+        buffer_put_u8(b, header->is_recycled);
         put_sealed(b, start, WAL_HEADER_BYTES);
 }
 
@@ -77,10 +78,11 @@ int wal_segment_header_parse(const uint8_t *bytes, size_t n, struct wal_segment_
         ret->index_first = reader_get_u64(&r);
         ret->previous_end = reader_get_u64(&r);
         ret->salt = reader_get_u64(&r);
+        ret->is_recycled = reader_get_u8(&r) != 0;
         return 0;
 }
 
-static uint32_t salted(uint64_t salt)
+uint32_t wal_salt_seed(uint64_t salt)
 {
         uint8_t bytes[8];
 
@@ -89,28 +91,43 @@ static uint32_t salted(uint64_t salt)
         return crc32c(0, bytes, sizeof(bytes));
 }
 
-void wal_record_put(struct buffer *b, uint64_t salt, const struct wal_record *record)
+static uint8_t *put_le(uint8_t *p, uint64_t value, unsigned n)
+{
+        for (unsigned i = 0; i < n; i++)
+                *p++ = (uint8_t)(value >> 8 * i);
+        return p;
+}
+
+void wal_record_put_seeded(struct buffer *b, uint32_t seed, const struct wal_record *record)
 {
         static const uint8_t padding[8];
-        uint32_t seed = salted(salt), crc;
-        size_t start = b->n, pad = wal_record_size(record->n) - WAL_RECORD_BYTES - record->n;
+        uint8_t header[WAL_RECORD_BYTES], *p = header;
+        size_t pad = wal_record_size(record->n) - WAL_RECORD_BYTES - record->n;
+        uint32_t crc;
 
         assert(record->n <= WAL_PAYLOAD_MAX);
         crc = record->n ? crc32c(seed, record->bytes, record->n) : seed;
         crc = crc32c(crc, padding, pad);
 
-        buffer_put_u32(b, (uint32_t)record->n);
-        buffer_put_u8(b, record->type);
-        buffer_put_u8(b, record->flags);
-        buffer_put_u16(b, record->batch);
-        buffer_put_u64(b, record->seq);
-        buffer_put_u64(b, record->term);
-        buffer_put_u64(b, record->index);
-        buffer_put_u32(b, crc);
-        buffer_put_u32(b, crc32c(seed, b->bytes + start, b->n - start));
+        p = put_le(p, record->n, 4);
+        *p++ = record->type;
+        *p++ = record->flags;
+        p = put_le(p, record->batch, 2);
+        p = put_le(p, record->seq, 8);
+        p = put_le(p, record->term, 8);
+        p = put_le(p, record->index, 8);
+        p = put_le(p, crc, 4);
+        (void)put_le(p, crc32c(seed, header, (size_t)(p - header)), 4); /* the end of it */
+        buffer_put(b, header, sizeof(header));
         if (record->n)
                 buffer_put(b, record->bytes, record->n);
-        buffer_put(b, padding, pad);
+        if (pad)
+                buffer_put(b, padding, pad);
+}
+
+void wal_record_put(struct buffer *b, uint64_t salt, const struct wal_record *record)
+{
+        wal_record_put_seeded(b, wal_salt_seed(salt), record);
 }
 
 bool wal_record_header_parse(uint64_t salt, const uint8_t *bytes, size_t n, struct wal_record *ret)
@@ -128,9 +145,12 @@ bool wal_record_header_parse(uint64_t salt, const uint8_t *bytes, size_t n, stru
         ret->index = reader_get_u64(&r);
         ret->bytes = bytes + WAL_RECORD_BYTES;
         (void)reader_get_u32(&r); /* the payload's checksum, which this one covers */
-        if (reader_get_u32(&r) != crc32c(salted(salt), bytes, WAL_RECORD_BYTES - sizeof(uint32_t)))
+        if (ret->n > WAL_PAYLOAD_MAX)
                 return false;
-        return ret->n <= WAL_PAYLOAD_MAX;
+        if (reader_get_u32(&r) !=
+            crc32c(wal_salt_seed(salt), bytes, WAL_RECORD_BYTES - sizeof(uint32_t)))
+                return false;
+        return true;
 }
 
 bool wal_record_parse(uint64_t salt, const uint8_t *bytes, size_t n, struct wal_record *ret)
@@ -144,7 +164,8 @@ bool wal_record_parse(uint64_t salt, const uint8_t *bytes, size_t n, struct wal_
         if (size > n)
                 return false;
         r = reader_of(bytes + WAL_RECORD_BYTES - 2 * sizeof(uint32_t), sizeof(uint32_t));
-        return reader_get_u32(&r) == crc32c(salted(salt), ret->bytes, size - WAL_RECORD_BYTES);
+        return reader_get_u32(&r) ==
+               crc32c(wal_salt_seed(salt), ret->bytes, size - WAL_RECORD_BYTES);
 }
 
 void wal_meta_put(struct buffer *b, const struct wal_meta *meta)
@@ -156,6 +177,7 @@ void wal_meta_put(struct buffer *b, const struct wal_meta *meta)
         buffer_put_u32(b, meta->node);
         buffer_put_u64(b, meta->cluster_id);
         buffer_put_u64(b, meta->incarnation);
+        buffer_put_u16(b, meta->generation);
         put_sealed(b, start, WAL_META_BYTES);
 }
 
@@ -171,5 +193,6 @@ int wal_meta_parse(const uint8_t *bytes, size_t n, struct wal_meta *ret)
         ret->node = (node_id)reader_get_u32(&r);
         ret->cluster_id = reader_get_u64(&r);
         ret->incarnation = reader_get_u64(&r);
+        ret->generation = reader_get_u16(&r); /* version 1 has a zero here */
         return 0;
 }

@@ -5,7 +5,11 @@
  * is a header of 40 bytes and a payload, filled up with zeros to a multiple of 8; integers are
  * little-endian. Records come in batches, which count as a whole or not at all:
  *
- *      DURABLE_MARK  then HARD_STATE, TRUNCATE and ENTRY in any number  then BATCH_END
+ *      DURABLE_MARK  then HARD_STATE, SNAPSHOT, TRUNCATE and ENTRY in any number  then BATCH_END
+ *
+ * The first batch of a segment opens with copies of the state: HARD_STATE and, once there is one,
+ * SNAPSHOT. With these, and the index in the segment's header, a log can be read from any segment
+ * on that holds all entries behind the newest snapshot: older ones are deleted.
  *
  * All checksums start from the segment's salt, so what an earlier use of the blocks left behind
  * never verifies. Each record carries its sequence number, which rises by one per record across
@@ -22,20 +26,28 @@
 #include "election/base/names.h"
 
 enum {
-        WAL_FORMAT_VERSION = 1,
+        WAL_FORMAT_VERSION = 2, /* 1 had no snapshots and no generation; it is read, too */
         WAL_HEADER_BYTES = 4096, /* of a segment */
         WAL_RECORD_BYTES = 40, /* of a record's header */
         WAL_PAYLOAD_MAX = 4 << 20, /* of a record */
         WAL_META_BYTES = 64,
+        WAL_SNAPSHOT_BYTES = 16, /* payload of a SNAPSHOT */
 };
 
 enum wal_record_type {
         WAL_ENTRY = 1, /* index, term, flags = type of the entry, payload */
         WAL_HARD_STATE, /* term, index = vote */
         WAL_TRUNCATE, /* index = the first one to drop */
-        WAL_SNAPSHOT, /* kept free: no member writes snapshots */
+        WAL_SNAPSHOT, /* term, index, flags; payload: index and term of the one before, or zeros */
         WAL_BATCH_END, /* term = sequence number of the batch's first record, index = their count */
         WAL_DURABLE_MARK, /* index = the last sequence number known to be durable */
+};
+
+/* Flags of a SNAPSHOT. */
+enum {
+        WAL_SNAPSHOT_RESETS =
+                1, /* the whole log before it is void; it goes on behind the snapshot */
+        WAL_SNAPSHOT_COPY = 2, /* only repeats what the log has said: at the start of a segment */
 };
 
 struct wal_segment_header {
@@ -43,9 +55,10 @@ struct wal_segment_header {
         node_id node;
         uint64_t number; /* of the segment, from 1 */
         uint64_t seq_first; /* of the first record */
-        uint64_t index_first; /* the first entry written here will have at least this index */
+        uint64_t index_first; /* an entry that were the next one would have this index */
         uint64_t previous_end; /* where the segment before ends; what follows there is void */
         uint64_t salt;
+        bool is_recycled; /* an earlier segment's bytes stand behind what is written, not zeros */
 };
 
 struct wal_record {
@@ -64,6 +77,7 @@ struct wal_meta {
         uint64_t cluster_id;
         node_id node;
         uint64_t incarnation;
+        uint16_t generation; /* of the cluster: rises when it is restored from a backup */
 };
 
 /* Bytes of a record with a payload of @n. */
@@ -78,6 +92,12 @@ void wal_segment_header_put(struct buffer *b, const struct wal_segment_header *h
 int wal_segment_header_parse(const uint8_t *bytes, size_t n, struct wal_segment_header *ret);
 
 void wal_record_put(struct buffer *b, uint64_t salt, const struct wal_record *record);
+
+/* What the checksums of a segment start from, made of its salt once. */
+uint32_t wal_salt_seed(uint64_t salt);
+
+/* As wal_record_put(), with the seed at hand. */
+void wal_record_put_seeded(struct buffer *b, uint32_t seed, const struct wal_record *record);
 
 /*
  * The record at @bytes, of which @n are there. Returns true if header and payload verify; the

@@ -42,6 +42,8 @@ struct recovery {
         struct wal_replay replay;
         struct wal_meta meta;
         bool has_meta;
+        bool is_creation; /* there must be no log yet */
+        struct wal_base founding; /* where a new log begins */
         uint64_t *numbers; /* of the segments, ascending */
         size_t n_numbers;
         size_t n_numbers_max;
@@ -150,10 +152,18 @@ static int read_file(struct recovery *rec, const char *name, size_t n_max, uint8
         return 0;
 }
 
+/*
+ * The first file that says whose it is must agree with what was asked for; from then on the whole
+ * identity is known, and all other files must have the same.
+ */
 static int check_identity(struct recovery *rec, const char *file, uint64_t cluster_id, node_id node)
 {
-        const struct wal_identity *own = &rec->w->identity;
+        struct wal_identity *own = &rec->w->identity;
 
+        if (!rec->has_meta && wal_cluster_name(cluster_id) == wal_cluster_name(own->cluster_id)) {
+                own->cluster_id = cluster_id;
+                own->node = own->node == NODE_NOBODY ? node : own->node;
+        }
         if (cluster_id != own->cluster_id)
                 return complain(rec, -EINVAL,
                                 "%s/%s belongs to cluster %016" PRIx64
@@ -184,8 +194,9 @@ static int read_meta(struct recovery *rec)
         r = wal_meta_parse(bytes, n, &rec->meta);
         if (r < 0)
                 return complain_header(rec, r, META_NAME);
-        rec->has_meta = true;
-        return check_identity(rec, META_NAME, rec->meta.cluster_id, rec->meta.node);
+        r = check_identity(rec, META_NAME, rec->meta.cluster_id, rec->meta.node);
+        rec->has_meta = r == 0;
+        return r;
 }
 
 /* Whether @name is a segment's. */
@@ -235,11 +246,11 @@ static int list_segments(struct recovery *rec)
                 return complain_errno(rec, r, "read", "");
         if (rec->n_numbers > 0)
                 qsort(rec->numbers, rec->n_numbers, sizeof(*rec->numbers), compare_numbers);
-        for (size_t i = 0; i < rec->n_numbers; i++) {
+        for (size_t i = 1; i < rec->n_numbers; i++) {
                 char name[WAL_NAME_SIZE];
 
-                wal_segment_name(i + 1, name);
-                if (rec->numbers[i] != i + 1)
+                wal_segment_name(rec->numbers[0] + i, name);
+                if (rec->numbers[i] != rec->numbers[0] + i)
                         return complain_damage(rec, name, 0, "the file is missing");
         }
         return 0;
@@ -275,7 +286,7 @@ static int segment_end(struct recovery *rec, uint64_t number, size_t *ret)
         int r = 0;
 
         *ret = 0;
-        if (number == rec->n_numbers)
+        if (number == rec->numbers[rec->n_numbers - 1])
                 return 0;
         r = read_segment(rec, number + 1, WAL_HEADER_BYTES);
         if (r == 0)
@@ -287,11 +298,14 @@ static int replay_segments(struct recovery *rec)
 {
         struct wal_damage damage;
         char name[WAL_NAME_SIZE];
+        const char *what;
         size_t end;
         int r;
 
         wal_replay_init(&rec->replay);
-        for (uint64_t number = 1; number <= rec->n_numbers; number++) {
+        for (size_t i = 0; i < rec->n_numbers; i++) {
+                uint64_t number = rec->numbers[i];
+
                 r = segment_end(rec, number, &end);
                 if (r == 0)
                         r = read_segment(rec, number, FILE_BYTES_MAX);
@@ -302,6 +316,11 @@ static int replay_segments(struct recovery *rec)
                 wal_segment_name(number, name);
                 if (r < 0)
                         return complain_damage(rec, name, damage.offset, damage.what);
+        }
+        what = wal_replay_check(&rec->replay);
+        if (what) {
+                wal_segment_name(rec->numbers[0], name);
+                return complain_damage(rec, name, 0, what);
         }
         return 0;
 }
@@ -321,34 +340,14 @@ static int drop_unfinished_creation(struct recovery *rec)
 {
         char name[WAL_NAME_SIZE];
 
-        if (rec->n_numbers > 1 || rec->replay.n_batches > 1 || rec->replay.bytes_cut > 0)
+        if (rec->n_numbers > 1 || rec->numbers[0] != 1 || rec->replay.n_batches > 1 ||
+            rec->replay.bytes_cut > 0)
                 return complain_damage(rec, META_NAME, 0, "the file is missing");
         wal_segment_name(1, name);
         rec->n_numbers = 0;
         wal_replay_done(&rec->replay);
         wal_replay_init(&rec->replay);
         return remove_file(rec, name);
-}
-
-static bool is_zero(const uint8_t *bytes, size_t n)
-{
-        return n == 0 || (bytes[0] == 0 && memcmp(bytes, bytes + 1, n - 1) == 0);
-}
-
-/* A segment that was laid out is kept, unless somebody began to write records to it. */
-static int check_spare(struct recovery *rec)
-{
-        _cleanup_(freep)
-        uint8_t *bytes = NULL;
-        size_t n;
-        int r;
-
-        r = read_file(rec, WAL_SPARE_NAME, FILE_BYTES_MAX, &bytes, &n);
-        if (r == -ENOENT)
-                return 0;
-        if (r < 0)
-                return r;
-        return is_zero(bytes, n) ? 0 : remove_file(rec, WAL_SPARE_NAME);
 }
 
 /* Adds what the last batch did to the entries, unless the log proves that it is durable. */
@@ -362,7 +361,8 @@ static void put_last_batch(struct recovery *rec)
         for (size_t at = replay->batch_begin; at < replay->end; at += wal_record_size(record.n)) {
                 if (!wal_record_parse(rec->header.salt, rec->bytes + at, replay->end - at, &record))
                         return; /* it was whole when it was replayed from the same memory */
-                if (record.type == WAL_ENTRY || record.type == WAL_TRUNCATE)
+                if (record.type == WAL_ENTRY || record.type == WAL_TRUNCATE ||
+                    (record.type == WAL_SNAPSHOT && !(record.flags & WAL_SNAPSHOT_COPY)))
                         wal_put_record(rec->w, &record);
         }
 }
@@ -373,36 +373,56 @@ static int open_last_segment(struct recovery *rec)
 
         if (rec->n_numbers == 0)
                 return 0;
-        wal_segment_name(rec->n_numbers, name);
+        wal_segment_name(rec->numbers[rec->n_numbers - 1], name);
         rec->w->fd = openat(rec->w->dir_fd, name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
         return rec->w->fd < 0 ? complain_errno(rec, -errno, "open", name) : 0;
+}
+
+/* The state that the fresh segment begins with. */
+static void continue_from(struct recovery *rec)
+{
+        struct wal_replay *replay = &rec->replay;
+        struct wal *w = rec->w;
+
+        w->number = rec->n_numbers > 0 ? rec->numbers[rec->n_numbers - 1] : 0;
+        w->seq = replay->is_marked ? replay->seq_next : replay->batch_seq;
+        w->batch = (uint16_t)(replay->batch - (replay->is_marked ? 0 : 1));
+        w->term = replay->term;
+        w->vote = replay->vote;
+        w->base = replay->is_marked ? replay->base : replay->batch_base;
+        w->extents = replay->extents;
+        replay->extents = (struct wal_extents){ 0 };
+        if (rec->n_numbers == 0 && rec->founding.index > 0) {
+                w->base = rec->founding;
+                w->term = w->base.term;
+        }
 }
 
 /* The fresh segment: it begins where the log is proven durable, and repeats what is not. */
 static int go_on(struct recovery *rec)
 {
         const struct wal_replay *replay = &rec->replay;
-        struct wal *w = rec->w;
         size_t previous_end = replay->is_marked ? replay->end : replay->batch_begin;
+        size_t n_bytes = WAL_HEADER_BYTES + 8 * WAL_RECORD_BYTES + replay->end - previous_end;
+        struct wal *w = rec->w;
         char name[WAL_NAME_SIZE];
         int r;
 
         r = open_last_segment(rec);
         if (r < 0)
                 return r;
-        w->number = rec->n_numbers;
-        w->seq = replay->is_marked ? replay->seq_next : replay->batch_seq;
-        w->batch = (uint16_t)(replay->batch - (replay->is_marked ? 0 : 1));
-        w->term = replay->term;
-        w->vote = replay->vote;
-        w->index_last = replay->n_entries;
-
+        continue_from(rec);
         wal_segment_name(w->number + 1, name);
-        r = wal_segment_begin(w, previous_end);
+        r = wal_lay_out_spare(w, n_bytes);
         if (r == 0)
+                r = wal_segment_begin(w, previous_end);
+        if (r == 0) {
                 put_last_batch(rec);
-        if (r == 0)
+                if (rec->n_numbers > 0)
+                        w->base = replay->base;
+                w->extents.list[w->extents.n - 1].index_max = w->base.index_next - 1;
                 r = wal_segment_commit(w, previous_end);
+        }
         return r < 0 ? complain_errno(rec, r, "write", name) : 0;
 }
 
@@ -451,10 +471,8 @@ static int finish_creation(struct recovery *rec)
 {
         int r;
 
-        rec->meta = (struct wal_meta){
-                .cluster_id = rec->w->identity.cluster_id,
-                .node = rec->w->identity.node,
-        };
+        rec->meta.cluster_id = rec->w->identity.cluster_id;
+        rec->meta.node = rec->w->identity.node;
         if (getrandom(&rec->meta.incarnation, sizeof(rec->meta.incarnation), 0) !=
             (ssize_t)sizeof(rec->meta.incarnation))
                 return complain_errno(rec, -errno, "draw an incarnation for", META_NAME);
@@ -466,6 +484,24 @@ static int finish_creation(struct recovery *rec)
         return r < 0 ? complain_errno(rec, r, "write", META_NAME) : 0;
 }
 
+/* Whether what is there and what is asked for go together. */
+static int check_presence(struct recovery *rec)
+{
+        if (rec->has_meta && rec->is_creation)
+                return complain(rec, -EEXIST,
+                                "%s holds the log of member %u already. Set another data "
+                                "directory, or move this one away if nothing of it is needed",
+                                rec->dir, rec->meta.node);
+        if (rec->has_meta && rec->n_numbers == 0)
+                return complain_damage(rec, SEGMENT_PREFIX "*", 0, "all segments are missing");
+        if (!rec->has_meta && rec->w->identity.node == NODE_NOBODY)
+                return complain(rec, -ENOENT,
+                                "%s holds no log, and this node is not a founding member of the "
+                                "cluster: it must join first",
+                                rec->dir);
+        return 0;
+}
+
 static int recover(struct recovery *rec)
 {
         int r;
@@ -475,14 +511,12 @@ static int recover(struct recovery *rec)
                 r = read_meta(rec);
         if (r == 0)
                 r = list_segments(rec);
-        if (r == 0 && rec->has_meta && rec->n_numbers == 0)
-                r = complain_damage(rec, SEGMENT_PREFIX "*", 0, "all segments are missing");
+        if (r == 0)
+                r = check_presence(rec);
         if (r == 0)
                 r = replay_segments(rec);
         if (r == 0 && !rec->has_meta && rec->n_numbers > 0)
                 r = drop_unfinished_creation(rec);
-        if (r == 0)
-                r = check_spare(rec);
         if (r == 0)
                 r = go_on(rec);
         if (r == 0 && !rec->has_meta)
@@ -500,16 +534,44 @@ static void recovery_done(struct recovery *rec)
 
 static void give_recovered(struct recovery *rec, struct wal_recovered *ret)
 {
+        struct wal_replay *replay = &rec->replay;
+        uint64_t n_behind = replay->base.index_next - 1 - replay->base.index;
+
         *ret = (struct wal_recovered){
                 .is_new = !rec->has_meta,
+                .identity = rec->w->identity,
                 .incarnation = rec->meta.incarnation,
-                .term = rec->replay.term,
-                .vote = rec->replay.vote,
-                .entries = TAKE_PTR(rec->replay.entries),
-                .n_entries = rec->replay.n_entries,
-                .bytes_cut = rec->replay.bytes_cut,
+                .generation = rec->meta.generation,
+                .term = replay->term,
+                .vote = replay->vote,
+                .snapshot_index = replay->base.index,
+                .snapshot_term = replay->base.term,
+                .spare_index = replay->base.spare_index,
+                .spare_term = replay->base.spare_term,
+                .tail = replay->entries,
+                .n_tail = replay->n_entries - (size_t)n_behind,
+                .n_entries = (size_t)n_behind,
+                .bytes_cut = replay->bytes_cut,
         };
-        rec->replay.n_entries = 0;
+        if (ret->tail)
+                ret->entries = ret->tail + ret->n_tail;
+        replay->entries = NULL;
+        replay->n_entries = 0;
+}
+
+static struct wal *new_wal(const struct wal_identity *identity, size_t segment_bytes)
+{
+        struct wal *w = must_alloc(1, sizeof(*w));
+
+        *w = (struct wal){
+                .identity = *identity,
+                .segment_bytes = segment_bytes ? segment_bytes : WAL_SEGMENT_BYTES,
+                .dir_fd = -1,
+                .lock_fd = -1,
+                .fd = -1,
+                .spare_fd = -1,
+        };
+        return w;
 }
 
 int wal_open(const char *dir, const struct wal_options *options, struct wal **ret,
@@ -520,18 +582,9 @@ int wal_open(const char *dir, const struct wal_options *options, struct wal **re
         int r;
 
         *ret_complaint = (struct wal_complaint){ 0 };
-        rec.w = must_alloc(1, sizeof(*rec.w));
-        *rec.w = (struct wal){
-                .identity = options->identity,
-                .segment_bytes = options->segment_bytes ? options->segment_bytes
-                                                        : WAL_SEGMENT_BYTES,
-                .dir_fd = -1,
-                .lock_fd = -1,
-                .fd = -1,
-                .spare_fd = -1,
-        };
-        if (options->identity.cluster_id == 0 || options->identity.node == NODE_NOBODY ||
-            options->identity.node > MEMBERS_MAX || rec.w->segment_bytes < WAL_SEGMENT_BYTES_MIN)
+        rec.w = new_wal(&options->identity, options->segment_bytes);
+        if (options->identity.cluster_id == 0 || options->identity.node > MEMBERS_MAX ||
+            rec.w->segment_bytes < WAL_SEGMENT_BYTES_MIN)
                 return complain(&rec, -EINVAL, "the log in %s was asked for without an identity",
                                 dir);
         r = recover(&rec);
@@ -542,10 +595,49 @@ int wal_open(const char *dir, const struct wal_options *options, struct wal **re
         return 0;
 }
 
+int wal_create(const char *dir, const struct wal_founding *founding,
+               struct wal_complaint *ret_complaint)
+{
+        const struct wal_identity *identity = &founding->identity;
+        _cleanup_(recovery_done)
+        struct recovery rec = {
+                .dir = dir,
+                .complaint = ret_complaint,
+                .is_creation = true,
+                .meta = { .generation = founding->generation },
+                .founding = { .index = founding->snapshot_index,
+                              .term = founding->snapshot_term,
+                              .index_next = founding->snapshot_index + 1 },
+        };
+
+        *ret_complaint = (struct wal_complaint){ 0 };
+        rec.w = new_wal(identity, founding->segment_bytes);
+        if (identity->cluster_id == 0 || identity->node == NODE_NOBODY ||
+            identity->node > MEMBERS_MAX || rec.w->segment_bytes < WAL_SEGMENT_BYTES_MIN ||
+            (founding->snapshot_index > 0) != (founding->snapshot_term > 0))
+                return complain(&rec, -EINVAL, "a log in %s was asked for without an identity",
+                                dir);
+        return recover(&rec);
+}
+
 void wal_recovered_done(struct wal_recovered *recovered)
 {
-        for (size_t i = 0; i < recovered->n_entries; i++)
-                free((void *)(uintptr_t)recovered->entries[i].bytes);
-        free(recovered->entries);
+        for (size_t i = 0; i < recovered->n_tail + recovered->n_entries; i++)
+                free((void *)(uintptr_t)recovered->tail[i].bytes);
+        free(recovered->tail);
         *recovered = (struct wal_recovered){ 0 };
+}
+
+const struct wal_entry *wal_recovered_behind(const struct wal_recovered *recovered, uint64_t index,
+                                             size_t *ret_n)
+{
+        static const struct wal_entry none;
+        uint64_t before = recovered->snapshot_index -
+                          recovered->n_tail; /* the tail begins behind */
+        size_t n = recovered->n_tail + recovered->n_entries;
+
+        if (index < before || index - before > n)
+                return NULL;
+        *ret_n = n - (size_t)(index - before);
+        return *ret_n > 0 ? recovered->tail + (index - before) : &none;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "daemon/wal-format.h"
+#include "daemon/wal-replay.h"
 #include "daemon/wal.h"
 
 #define WAL_SPARE_NAME "wal-spare"
@@ -20,7 +21,7 @@ struct wal {
         /* The active segment. */
         int fd;
         uint64_t number;
-        uint64_t salt;
+        uint32_t seed; /* of its checksums */
         size_t offset; /* the next record goes here */
         size_t n_bytes; /* laid out with zeros up to here */
 
@@ -32,11 +33,13 @@ struct wal {
         /* The state as it will be when the batch is durable. */
         uint64_t term;
         node_id vote;
-        uint64_t index_last;
+        struct wal_base base;
+        struct wal_extents extents; /* the segments that there are */
 
         /* The next segment, while it is laid out; -1: not begun. */
         int spare_fd;
         size_t spare_bytes;
+        bool spare_is_recycled; /* it was a segment */
 
         struct buffer out; /* what the next write puts on disk */
 };
@@ -46,6 +49,15 @@ void wal_segment_name(uint64_t number, char *ret);
 
 /* Adds a record to what is written next: type, flags, term, index and payload are the caller's. */
 void wal_put_record(struct wal *w, const struct wal_record *record);
+
+/* Gives up what was laid out of the next segment. */
+void wal_drop_spare(struct wal *w);
+
+/*
+ * Lays out the next segment as far as what stands in w->out and a segment of its own size need.
+ * An error leaves the log as it was.
+ */
+int wal_lay_out_spare(struct wal *w, size_t n_bytes);
 
 /*
  * Begins a new segment behind the active one, which ends at @previous_end: header, and a batch that

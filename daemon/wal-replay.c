@@ -10,11 +10,14 @@ enum {
         RECORDS_OF_MARK = 2, /* DURABLE_MARK and BATCH_END, and nothing between */
 };
 
+static const uint64_t INDEX_MAX = UINT64_MAX / 2; /* no log lives that long */
+
 /* A segment that is being read. */
 struct segment {
         const uint8_t *bytes;
         size_t n; /* up to here records may stand */
         uint64_t salt;
+        bool is_recycled;
 };
 
 static int damaged(struct wal_damage *ret, size_t offset, const char *what)
@@ -31,13 +34,18 @@ static void drop_entries(struct wal_replay *replay, size_t n_keep)
 
 void wal_replay_init(struct wal_replay *replay)
 {
-        *replay = (struct wal_replay){ .seq_next = 1, .batch_seq = 1, .is_marked = true };
+        *replay = (struct wal_replay){ .seq_next = 1,
+                                       .base = { .index_next = 1 },
+                                       .batch_seq = 1,
+                                       .batch_base = { .index_next = 1 },
+                                       .is_marked = true };
 }
 
 void wal_replay_done(struct wal_replay *replay)
 {
         drop_entries(replay, 0);
         free(replay->entries);
+        free(replay->extents.list);
         *replay = (struct wal_replay){ 0 };
 }
 
@@ -69,16 +77,42 @@ static const char *find_batch(const struct wal_replay *replay, const struct segm
         return "a batch has no end";
 }
 
+void wal_extents_cut(struct wal_extents *extents, uint64_t index)
+{
+        for (size_t i = 0; i < extents->n; i++)
+                if (extents->list[i].index_max >= index)
+                        extents->list[i].index_max = index - 1;
+}
+
+size_t wal_extents_unneeded(const struct wal_extents *extents, const struct wal_base *base)
+{
+        size_t n = 0;
+
+        if (base->index == 0)
+                return 0;
+        while (n + 1 < extents->n && extents->list[n].index_max <= base->spare_index)
+                n++;
+        return n;
+}
+
+/* The oldest term that the next entry may have. */
+static uint64_t term_min(const struct wal_replay *replay)
+{
+        if (replay->n_entries > 0)
+                return replay->entries[replay->n_entries - 1].term;
+        return replay->base.index + 1 == replay->base.index_next && replay->base.index > 0
+                       ? replay->base.term
+                       : 1;
+}
+
 static const char *apply_entry(struct wal_replay *replay, const struct wal_record *record)
 {
-        const struct wal_entry *last = NULL;
-
-        if (replay->n_entries > 0)
-                last = &replay->entries[replay->n_entries - 1];
-        if (record->index != (last ? last->index + 1 : 1))
+        if (record->index != replay->base.index_next)
                 return "an entry does not follow on the one before";
-        if (record->term < (last ? last->term : 1))
+        if (record->term < term_min(replay))
                 return "an entry is of an older term than the one before";
+        replay->base.index_next++;
+        replay->extents.list[replay->extents.n - 1].index_max = record->index;
         MUST_GROW(replay->entries, replay->n_entries, replay->n_entries_max);
         replay->entries[replay->n_entries++] = (struct wal_entry){
                 .index = record->index,
@@ -104,6 +138,102 @@ static const char *apply_hard_state(struct wal_replay *replay, const struct wal_
         return NULL;
 }
 
+static const char *apply_truncate(struct wal_replay *replay, uint64_t index)
+{
+        uint64_t n_dropped;
+
+        if (index <= replay->base.index)
+                return "a truncation has no index behind the snapshot";
+        if (index >= replay->base.index_next)
+                return NULL;
+        n_dropped = replay->base.index_next - index;
+        drop_entries(replay,
+                     n_dropped < replay->n_entries ? replay->n_entries - (size_t)n_dropped : 0);
+        replay->base.index_next = index;
+        wal_extents_cut(&replay->extents, index);
+        return NULL;
+}
+
+/* The entry at @index, or NULL: there is none, or it was in a segment that is gone. */
+static const struct wal_entry *entry_at(const struct wal_replay *replay, uint64_t index)
+{
+        uint64_t first = replay->base.index_next - replay->n_entries;
+
+        if (index < first || index >= replay->base.index_next)
+                return NULL;
+        return &replay->entries[index - first];
+}
+
+static const char *apply_new_snapshot(struct wal_replay *replay, const struct wal_base *told,
+                                      bool resets)
+{
+        const struct wal_entry *entry = entry_at(replay, told->index);
+
+        if (told->index <= replay->base.index || told->term == 0)
+                return "a snapshot is not newer than the one before";
+        if (resets) {
+                drop_entries(replay, 0);
+                wal_extents_cut(&replay->extents, 1);
+                replay->base = *told;
+                replay->base.index_next = told->index + 1;
+                return NULL;
+        }
+        if (told->index >= replay->base.index_next || (entry && entry->term != told->term))
+                return "a snapshot does not fit the entries";
+        if (told->spare_index != replay->base.index || told->spare_term != replay->base.term)
+                return "a snapshot does not name the one before";
+        replay->base.spare_index = told->spare_index;
+        replay->base.spare_term = told->spare_term;
+        replay->base.index = told->index;
+        replay->base.term = told->term;
+        return NULL;
+}
+
+/* At the start of a segment; of the first one that is left, it is all that is known. */
+static const char *apply_copy(struct wal_replay *replay, const struct wal_base *told)
+{
+        struct wal_base *base = &replay->base;
+
+        if (replay->extents.n == 1 && replay->n_batches == 0) {
+                uint64_t index_next = base->index_next;
+
+                *base = *told;
+                base->index_next = index_next;
+                return told->index < index_next ? NULL : "a snapshot is behind the end of the log";
+        }
+        if (told->index != base->index || told->term != base->term ||
+            told->spare_index != base->spare_index || told->spare_term != base->spare_term)
+                return "the segment begins with another snapshot than the log says";
+        return NULL;
+}
+
+static const char *apply_snapshot(struct wal_replay *replay, const struct wal_record *record)
+{
+        struct wal_base told = { .index = record->index, .term = record->term };
+        struct reader r = reader_of(record->bytes, record->n);
+
+        told.spare_index = reader_get_u64(&r);
+        told.spare_term = reader_get_u64(&r);
+        if (!reader_done(&r))
+                return "a snapshot has the wrong size";
+        if (told.spare_index >= told.index || told.index > INDEX_MAX)
+                return "a snapshot has an impossible index";
+        if (record->flags & WAL_SNAPSHOT_COPY)
+                return apply_copy(replay, &told);
+        return apply_new_snapshot(replay, &told, record->flags & WAL_SNAPSHOT_RESETS);
+}
+
+const char *wal_replay_check(const struct wal_replay *replay)
+{
+        const struct wal_base *base = &replay->base;
+
+        if (replay->extents.n > 0 && replay->extents.list[0].number > 1 && base->index == 0)
+                return "what was before it is missing";
+        if (base->index_next - replay->n_entries > base->index + 1)
+                return "entries between the snapshot and this segment are missing";
+        return NULL;
+}
+
 static const char *apply(struct wal_replay *replay, const struct wal_record *record)
 {
         switch (record->type) {
@@ -112,11 +242,9 @@ static const char *apply(struct wal_replay *replay, const struct wal_record *rec
         case WAL_HARD_STATE:
                 return apply_hard_state(replay, record);
         case WAL_TRUNCATE:
-                if (record->index == 0)
-                        return "a truncation has no index";
-                if (record->index - 1 < replay->n_entries)
-                        drop_entries(replay, (size_t)(record->index - 1));
-                return NULL;
+                return apply_truncate(replay, record->index);
+        case WAL_SNAPSHOT:
+                return apply_snapshot(replay, record);
         case WAL_DURABLE_MARK:
         case WAL_BATCH_END:
                 return NULL;
@@ -129,6 +257,7 @@ static const char *apply(struct wal_replay *replay, const struct wal_record *rec
 static int apply_batch(struct wal_replay *replay, const struct segment *s, size_t end,
                        struct wal_damage *ret_damage)
 {
+        struct wal_base base = replay->base;
         uint64_t seq_first = replay->seq_next;
         struct wal_record record;
         const char *what;
@@ -144,16 +273,25 @@ static int apply_batch(struct wal_replay *replay, const struct segment *s, size_
         replay->is_marked = replay->seq_next - seq_first == RECORDS_OF_MARK;
         replay->batch_begin = replay->end;
         replay->batch_seq = seq_first;
+        replay->batch_base = base;
         replay->batch++;
         replay->n_batches++;
         replay->end = end;
         return 0;
 }
 
+/* Where something may stand that was written here: up to the zeros, or up to the last record. */
 static size_t n_used(const struct segment *s, size_t from)
 {
+        struct wal_record record;
         size_t n = s->n;
 
+        if (s->is_recycled) {
+                for (n = from; from + WAL_RECORD_BYTES <= s->n; from += 8)
+                        if (wal_record_header_parse(s->salt, s->bytes + from, s->n - from, &record))
+                                n = from + wal_record_size(record.n);
+                return n < s->n ? n : s->n;
+        }
         while (n > from && s->bytes[n - 1] == 0)
                 n--;
         return n;
@@ -193,19 +331,41 @@ static int end_of_log(struct wal_replay *replay, const struct segment *s, size_t
         return 0;
 }
 
+/* Nothing was replayed yet: sequence, batch and index are what the first segment says. */
+static void begin_with(struct wal_replay *replay, const struct wal_segment_header *header,
+                       const struct segment *s)
+{
+        struct wal_record record;
+
+        replay->seq_next = header->seq_first;
+        replay->base.index_next = header->index_first;
+        if (s->n > WAL_HEADER_BYTES && record_at(s, WAL_HEADER_BYTES, &record))
+                replay->batch = (uint16_t)(record.batch - 1);
+}
+
 int wal_replay_segment(struct wal_replay *replay, const struct wal_segment_header *header,
                        const uint8_t *bytes, size_t n, size_t end, struct wal_damage *ret_damage)
 {
-        struct segment s = { .bytes = bytes, .n = end ? end : n, .salt = header->salt };
+        struct segment s = { .bytes = bytes,
+                             .n = end ? end : n,
+                             .salt = header->salt,
+                             .is_recycled = header->is_recycled };
         const char *what;
         size_t offset;
         int r;
 
+        if (header->seq_first == 0 || header->index_first == 0 || header->index_first > INDEX_MAX)
+                return damaged(ret_damage, 0, "its header names an impossible place");
+        if (replay->extents.n == 0)
+                begin_with(replay, header, &s);
         if (header->seq_first != replay->seq_next)
                 return damaged(ret_damage, 0, "the segment does not follow on the one before");
         if (end > n)
                 return damaged(ret_damage, n, "the end of the file is missing");
 
+        MUST_GROW(replay->extents.list, replay->extents.n, replay->extents.n_max);
+        replay->extents.list[replay->extents.n++] = (struct wal_extent){ .number = header->number };
+        replay->batch_base = replay->base;
         replay->end = WAL_HEADER_BYTES;
         replay->batch_begin = WAL_HEADER_BYTES;
         replay->batch_seq = replay->seq_next;

@@ -7,16 +7,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/wal-private.h"
+#include "election/base/memory.h"
 
 enum {
         PREPARE_STEP_BYTES = 256 << 10, /* laid out between two batches: some milliseconds */
         BATCH_FRAME_BYTES = 2 * WAL_RECORD_BYTES, /* DURABLE_MARK and BATCH_END */
-        SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES,
+        SNAPSHOT_BYTES = WAL_RECORD_BYTES + WAL_SNAPSHOT_BYTES,
+        SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES +
+                              SNAPSHOT_BYTES,
         BLOCK_BYTES = 4096,
 };
 
@@ -31,7 +35,7 @@ void wal_put_record(struct wal *w, const struct wal_record *record)
 
         numbered.seq = w->seq++;
         numbered.batch = w->batch;
-        wal_record_put(&w->out, w->salt, &numbered);
+        wal_record_put_seeded(&w->out, w->seed, &numbered);
 }
 
 static void put_batch_begin(struct wal *w)
@@ -54,9 +58,46 @@ static void put_hard_state(struct wal *w)
                                   .type = WAL_HARD_STATE, .term = w->term, .index = w->vote });
 }
 
+static void put_snapshot(struct wal *w, uint8_t flags)
+{
+        uint8_t payload[WAL_SNAPSHOT_BYTES];
+
+        for (unsigned i = 0; i < 8; i++) {
+                payload[i] = (uint8_t)(w->base.spare_index >> 8 * i);
+                payload[i + 8] = (uint8_t)(w->base.spare_term >> 8 * i);
+        }
+        wal_put_record(w, &(struct wal_record){ .type = WAL_SNAPSHOT,
+                                                .flags = flags,
+                                                .term = w->base.term,
+                                                .index = w->base.index,
+                                                .bytes = payload,
+                                                .n = sizeof(payload) });
+}
+
+static void put_new_snapshot(struct wal *w, const struct wal_batch *batch)
+{
+        struct wal_base *base = &w->base;
+
+        assert(batch->snapshot_term > 0);
+        /* A core that had to begin with the spare snapshot may come by an index before the newest. */
+        if (!batch->snapshot_resets && batch->snapshot_index <= base->index)
+                return;
+        assert(batch->snapshot_index > base->index);
+        assert(batch->snapshot_resets || batch->snapshot_index < base->index_next);
+        base->spare_index = batch->snapshot_resets ? 0 : base->index;
+        base->spare_term = batch->snapshot_resets ? 0 : base->term;
+        base->index = batch->snapshot_index;
+        base->term = batch->snapshot_term;
+        if (batch->snapshot_resets) {
+                base->index_next = base->index + 1;
+                wal_extents_cut(&w->extents, 1);
+        }
+        put_snapshot(w, batch->snapshot_resets ? WAL_SNAPSHOT_RESETS : 0);
+}
+
 static void put_entry(struct wal *w, const struct wal_entry *e)
 {
-        assert(e->index == w->index_last + 1);
+        assert(e->index == w->base.index_next);
         assert(e->n <= WAL_ENTRY_MAX);
         wal_put_record(w, &(struct wal_record){ .type = WAL_ENTRY,
                                                 .flags = e->type,
@@ -64,7 +105,8 @@ static void put_entry(struct wal *w, const struct wal_entry *e)
                                                 .index = e->index,
                                                 .bytes = e->bytes,
                                                 .n = e->n });
-        w->index_last = e->index;
+        w->base.index_next++;
+        w->extents.list[w->extents.n - 1].index_max = e->index;
 }
 
 static void put_batch(struct wal *w, const struct wal_batch *batch)
@@ -75,8 +117,12 @@ static void put_batch(struct wal *w, const struct wal_batch *batch)
                 w->vote = batch->vote;
                 put_hard_state(w);
         }
-        if (batch->truncate_from && batch->truncate_from <= w->index_last) {
-                w->index_last = batch->truncate_from - 1;
+        if (batch->snapshot_index)
+                put_new_snapshot(w, batch);
+        if (batch->truncate_from && batch->truncate_from < w->base.index_next) {
+                assert(batch->truncate_from > w->base.index);
+                w->base.index_next = batch->truncate_from;
+                wal_extents_cut(&w->extents, batch->truncate_from);
                 wal_put_record(w, &(struct wal_record){ .type = WAL_TRUNCATE,
                                                         .index = batch->truncate_from });
         }
@@ -126,29 +172,37 @@ static int draw_salt(uint64_t *ret)
 int wal_segment_begin(struct wal *w, uint64_t previous_end)
 {
         struct wal_segment_header header;
+        uint64_t salt;
         int r;
 
-        r = draw_salt(&w->salt);
+        r = draw_salt(&salt);
         if (r < 0)
                 return r;
+        w->seed = wal_salt_seed(salt);
         w->number++;
         header = (struct wal_segment_header){
                 .cluster_id = w->identity.cluster_id,
                 .node = w->identity.node,
                 .number = w->number,
                 .seq_first = w->seq,
-                .index_first = w->index_last + 1,
+                .index_first = w->base.index_next,
                 .previous_end = previous_end,
-                .salt = w->salt,
+                .salt = salt,
+                .is_recycled = w->spare_is_recycled,
         };
+        MUST_GROW(w->extents.list, w->extents.n, w->extents.n_max);
+        w->extents.list[w->extents.n++] = (struct wal_extent){ .number = w->number };
         buffer_clear(&w->out);
         wal_segment_header_put(&w->out, &header);
         put_batch_begin(w);
         /*
-         * Term and vote stand in every segment, so that old ones can be deleted. Truncations need
-         * no copy: segments go oldest first, a truncation never before what it drops.
+         * Term, vote and snapshot stand in every segment, so that old ones can be deleted.
+         * Truncations need no copy: segments go oldest first, a truncation never before what it
+         * drops.
          */
         put_hard_state(w);
+        if (w->base.index > 0)
+                put_snapshot(w, WAL_SNAPSHOT_COPY);
         return 0;
 }
 
@@ -170,31 +224,39 @@ static int open_spare(struct wal *w)
         }
         w->spare_fd = fd;
         w->spare_bytes = (size_t)st.st_size;
+        w->spare_is_recycled = w->spare_bytes >
+                               0; /* or zeros of the last process: it does no harm */
         return 0;
 }
 
-/* The file that is laid out becomes the active segment, with what stands in w->out. */
-static int write_segment(struct wal *w)
+void wal_drop_spare(struct wal *w)
 {
-        size_t n_bytes = (w->out.n + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        if (w->spare_fd < 0)
+                return;
+        (void)unlinkat(w->dir_fd, WAL_SPARE_NAME, 0); /* nothing hangs on it */
+        (void)close(w->spare_fd);
+        w->spare_fd = -1;
+        w->spare_bytes = 0;
+        w->spare_is_recycled = false;
+}
+
+int wal_lay_out_spare(struct wal *w, size_t n_bytes)
+{
         int r;
 
-        r = open_spare(w);
-        if (r < 0)
-                return r;
+        n_bytes = (n_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
         if (n_bytes < w->segment_bytes)
                 n_bytes = w->segment_bytes;
-        r = write_all(w->spare_fd, w->out.bytes, w->out.n, 0);
-        if (r < 0)
+        r = open_spare(w);
+        if (r < 0 || w->spare_bytes >= n_bytes)
                 return r;
-        if (w->spare_bytes < n_bytes) {
-                r = write_zeros(w->spare_fd, w->out.n > w->spare_bytes ? w->out.n : w->spare_bytes,
-                                n_bytes);
-                if (r < 0)
-                        return r;
-                w->spare_bytes = n_bytes;
+        r = write_zeros(w->spare_fd, w->spare_bytes, n_bytes);
+        if (r < 0) {
+                wal_drop_spare(w); /* give its blocks back and begin anew later */
+                return r;
         }
-        return fsync(w->spare_fd) < 0 ? -errno : 0;
+        w->spare_bytes = n_bytes;
+        return 0;
 }
 
 static void cut_file(int fd, uint64_t end)
@@ -213,9 +275,12 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
         int r;
 
         put_batch_end(w);
-        r = write_segment(w);
+        assert(w->spare_fd >= 0 && w->out.n <= w->spare_bytes);
+        r = write_all(w->spare_fd, w->out.bytes, w->out.n, 0);
         if (r < 0)
                 return r;
+        if (fsync(w->spare_fd) < 0)
+                return -errno;
         wal_segment_name(w->number, name);
         if (renameat2(w->dir_fd, WAL_SPARE_NAME, w->dir_fd, name, RENAME_NOREPLACE) < 0)
                 return -errno;
@@ -223,13 +288,17 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
                 return -errno;
 
         if (w->fd >= 0) {
-                cut_file(w->fd, previous_end);
+                /* A full one is left as it is: it becomes the next segment some day. */
+                if (previous_end < w->segment_bytes / 2)
+                        cut_file(w->fd, previous_end);
                 (void)close(w->fd); /* all in it was synced */
         }
         w->fd = w->spare_fd;
         w->n_bytes = w->spare_bytes;
         w->offset = w->out.n;
         w->spare_fd = -1;
+        w->spare_bytes = 0;
+        w->spare_is_recycled = false;
         w->is_marked = false;
         return 0;
 }
@@ -267,7 +336,7 @@ static int write_in_next_segment(struct wal *w, const struct wal_batch *batches,
 
 size_t wal_batch_bytes(const struct wal_batch *batch)
 {
-        size_t n = 2 * WAL_RECORD_BYTES; /* HARD_STATE and TRUNCATE */
+        size_t n = 2 * WAL_RECORD_BYTES + SNAPSHOT_BYTES; /* HARD_STATE, TRUNCATE, SNAPSHOT */
 
         for (size_t i = 0; i < batch->n_entries; i++)
                 n += wal_record_size(batch->entries[i].n);
@@ -276,22 +345,25 @@ size_t wal_batch_bytes(const struct wal_batch *batch)
 
 int wal_write(struct wal *w, const struct wal_batch *batches, size_t n)
 {
-        size_t n_bytes = SEGMENT_FRAME_BYTES;
+        size_t n_bytes = 0;
         int r;
 
         if (w->error < 0)
                 return w->error;
         for (size_t i = 0; i < n; i++) {
                 n_bytes += wal_batch_bytes(&batches[i]);
-                if (n_bytes > WAL_WRITE_MAX)
+                if (n_bytes > WAL_WRITE_MAX - SEGMENT_FRAME_BYTES)
                         return -EMSGSIZE;
         }
-        n_bytes -= SEGMENT_FRAME_BYTES - BATCH_FRAME_BYTES;
-
-        if (w->offset + n_bytes <= w->n_bytes)
+        if (w->offset + BATCH_FRAME_BYTES + n_bytes <= w->n_bytes) {
                 r = write_in_place(w, batches, n);
-        else
-                r = write_in_next_segment(w, batches, n);
+        } else {
+                r = wal_lay_out_spare(w, SEGMENT_FRAME_BYTES + n_bytes);
+                if (r == -ENOSPC || r == -EDQUOT)
+                        return r;
+                if (r == 0)
+                        r = write_in_next_segment(w, batches, n);
+        }
         w->is_marked = false;
         if (r < 0)
                 w->error = r;
@@ -305,13 +377,54 @@ int wal_mark(struct wal *w)
         if (w->is_marked)
                 return w->error;
         r = wal_write(w, NULL, 0);
-        w->is_marked = true;
+        w->is_marked = r == 0;
         return r;
 }
 
 bool wal_wants_mark(const struct wal *w)
 {
         return !w->is_marked;
+}
+
+/* Makes a segment that nobody needs the next one, if it is of the right size. */
+static int recycle(struct wal *w, const char *name)
+{
+        struct stat st;
+
+        if (w->spare_fd >= 0 || fstatat(w->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            (size_t)st.st_size != w->segment_bytes)
+                return -EINVAL;
+        if (renameat2(w->dir_fd, name, w->dir_fd, WAL_SPARE_NAME, RENAME_NOREPLACE) < 0)
+                return -errno;
+        return 0;
+}
+
+/*
+ * Takes away the oldest segment. The directory is synced each time: never may a newer one be gone
+ * and an older one be there, nor what is written to a recycled one be found under its old name.
+ */
+static int drop_oldest(struct wal *w)
+{
+        struct wal_extents *extents = &w->extents;
+        char name[WAL_NAME_SIZE];
+
+        wal_segment_name(extents->list[0].number, name);
+        if (recycle(w, name) < 0 && unlinkat(w->dir_fd, name, 0) < 0 && errno != ENOENT)
+                return -errno;
+        if (fsync(w->dir_fd) < 0) {
+                w->error = -errno;
+                return w->error;
+        }
+        extents->n--;
+        memmove(extents->list, extents->list + 1, extents->n * sizeof(*extents->list));
+        return 0;
+}
+
+bool wal_is_behind(const struct wal *w)
+{
+        size_t n_wanted = w->offset + w->segment_bytes / 8;
+
+        return w->error == 0 && w->spare_bytes < w->segment_bytes && w->spare_bytes < n_wanted;
 }
 
 int wal_prepare(struct wal *w)
@@ -321,6 +434,10 @@ int wal_prepare(struct wal *w)
 
         if (w->error < 0)
                 return w->error;
+        if (wal_extents_unneeded(&w->extents, &w->base) > 0) {
+                r = drop_oldest(w);
+                return r < 0 ? r : 1;
+        }
         r = open_spare(w);
         if (r < 0)
                 return r;
@@ -333,10 +450,7 @@ int wal_prepare(struct wal *w)
         if (r == 0 && fdatasync(w->spare_fd) < 0)
                 r = -errno;
         if (r < 0) {
-                /* Nothing hangs on this file: give its blocks back and begin anew later. */
-                (void)unlinkat(w->dir_fd, WAL_SPARE_NAME, 0);
-                (void)close(w->spare_fd);
-                w->spare_fd = -1;
+                wal_drop_spare(w); /* give its blocks back and begin anew later */
                 return r;
         }
         w->spare_bytes = to;
@@ -356,6 +470,7 @@ void wal_close(struct wal *w)
                 (void)close(w->lock_fd);
         if (w->dir_fd >= 0)
                 (void)close(w->dir_fd);
+        free(w->extents.list);
         buffer_done(&w->out);
         free(w);
 }

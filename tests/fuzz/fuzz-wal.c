@@ -82,7 +82,9 @@ static void replay_twice(const struct wal_segment_header *header, const uint8_t 
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        struct wal_segment_header header = { .number = 1, .seq_first = 1, .salt = SALT };
+        struct wal_segment_header header = {
+                .number = 1, .seq_first = 1, .index_first = 1, .salt = SALT
+        };
         struct wal_segment_header parsed;
         struct buffer b = { 0 };
         struct wal_meta meta;

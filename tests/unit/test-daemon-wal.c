@@ -26,6 +26,8 @@
 #include "election/base/random.h"
 #include "tests/lib/scratch.h"
 
+static const uint64_t CLUSTER = 0x5678deadbeef;
+
 enum {
         SMALL = WAL_SEGMENT_BYTES_MIN,
         SECTOR = 512,
@@ -227,7 +229,7 @@ static int teardown(void **state)
 
 static int open_in(struct fixture *f, const char *dir, size_t segment_bytes)
 {
-        struct wal_options options = { .identity = { .cluster_id = 0x1234, .node = 2 },
+        struct wal_options options = { .identity = { .cluster_id = CLUSTER, .node = 2 },
                                        .segment_bytes = segment_bytes };
 
         wal_close(TAKE_PTR(f->w));
@@ -458,7 +460,7 @@ static void write_that_is_too_large_changes_nothing(void **state)
 static void second_process_is_refused(void **state)
 {
         struct fixture *f = *state;
-        struct wal_options options = { .identity = { .cluster_id = 0x1234, .node = 2 } };
+        struct wal_options options = { .identity = { .cluster_id = CLUSTER, .node = 2 } };
         struct wal_complaint complaint;
         struct wal_recovered recovered;
         struct wal *w = NULL;
@@ -473,14 +475,15 @@ static void second_process_is_refused(void **state)
 static void log_of_somebody_else_is_refused(void **state)
 {
         struct fixture *f = *state;
-        struct wal_options options = { .identity = { .cluster_id = 0x9999, .node = 2 } };
+        struct wal_options options = { .identity = { .cluster_id = CLUSTER ^ 1ULL << 40,
+                                                     .node = 2 } };
 
         assert_int_equal(reopen(f), 0);
         wal_close(TAKE_PTR(f->w));
         assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), -EINVAL);
-        assert_non_null(strstr(f->complaint.text, "0000000000001234"));
-        assert_non_null(strstr(f->complaint.text, "0000000000009999"));
-        options.identity = (struct wal_identity){ .cluster_id = 0x1234, .node = 3 };
+        assert_non_null(strstr(f->complaint.text, "00005678deadbeef"));
+        assert_non_null(strstr(f->complaint.text, "00005778deadbeef"));
+        options.identity = (struct wal_identity){ .cluster_id = CLUSTER, .node = 3 };
         assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), -EINVAL);
         assert_non_null(strstr(f->complaint.text, "belongs to member 2, this is member 3"));
         assert_int_equal(reopen(f), 0);
