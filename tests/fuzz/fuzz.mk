@@ -10,6 +10,7 @@ FUZZ_SOURCES_store-snapshot := $(wildcard election/store/*.c)
 FUZZ_SOURCES_raft-message  := $(wildcard election/raft/*.c)
 FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
 FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
+FUZZ_SOURCES_http          := daemon/http-parse.c daemon/api-form.c daemon/api-keys-parse.c election/store/path.c
 
 $(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c
 	@mkdir -p $(@D)
