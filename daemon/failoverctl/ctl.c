@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "election/base/endpoint.h"
+#include "election/base/memory.h"
 
 #define API_PORT_DEFAULT 4001
 
@@ -18,16 +19,37 @@ static void add_endpoint(struct ctl *c, const char *name, const struct endpoint 
         endpoint_print(at, e->host_port, sizeof(e->host_port));
 }
 
-static enum ctl_exit take_endpoint(struct ctl *c)
+/* "10.0.0.1:4001", or as etcdctl has it "http://10.0.0.1:4001". */
+static bool take_one(struct ctl *c, char *text)
 {
+        static const char scheme[] = "http://";
         struct endpoint at;
+        size_t n;
 
-        if (endpoint_parse(c->options.endpoint, API_PORT_DEFAULT, &at) < 0) {
-                fprintf(stderr, "failoverctl: --endpoint is ADDRESS:PORT, not \"%s\"\n",
-                        c->options.endpoint);
-                return CTL_USAGE;
-        }
+        if (strncmp(text, scheme, sizeof(scheme) - 1) == 0)
+                text += sizeof(scheme) - 1;
+        n = strlen(text);
+        if (n > 0 && text[n - 1] == '/')
+                text[n - 1] = '\0';
+        if (c->n_endpoints == CTL_ENDPOINTS_MAX || endpoint_parse(text, API_PORT_DEFAULT, &at) < 0)
+                return false;
         add_endpoint(c, "", &at);
+        return true;
+}
+
+static enum ctl_exit take_endpoints(struct ctl *c)
+{
+        _cleanup_(freep)
+        char *list = must_copy(c->options.endpoint, strlen(c->options.endpoint));
+        char *rest = list;
+
+        for (char *one; (one = strsep(&rest, ","));) {
+                if (!take_one(c, one)) {
+                        fprintf(stderr, "failoverctl: --endpoint is ADDRESS:PORT, not \"%s\"\n",
+                                c->options.endpoint);
+                        return CTL_USAGE;
+                }
+        }
         return CTL_YES;
 }
 
@@ -70,9 +92,10 @@ static enum ctl_exit run(struct ctl *c, const struct ctl_command *command)
 
         c->color = wants_color(&c->options);
         if (command->needs_cluster)
-                exit_status = c->options.endpoint ? take_endpoint(c) : take_configuration(c);
+                exit_status = c->options.endpoint ? take_endpoints(c) : take_configuration(c);
         if (exit_status == CTL_YES)
                 exit_status = command->run(c);
+        ctl_client_done(c);
         conf_free(c->conf);
         return exit_status;
 }

@@ -1,5 +1,6 @@
 /* The command line of failoverctl, and its page of documentation. Run from the root of the sources. */
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -74,6 +75,24 @@ static void wrong_lines_are_refused(void **state)
                 "switchover a --to",
                 "config",
                 "set k 1 2 3 4 5 6 7 8 9",
+                "set k 1 2",
+                "set k 1 --ttl 1500ms",
+                "set k 1 --ttl -1",
+                "set k 1 --in-order",
+                "mk k 1 --swap-with-value x",
+                "set k 1 --swap-with-index x",
+                "set k 1 --swap-with-index -1",
+                "set k 1 --swap-with-index 18446744073709551616",
+                "get k --quorum --local",
+                "rm k -f",
+                "watch k --after-index",
+                "lock",
+                "lock --unknown n",
+                "lock n --grace 0 true",
+                "exec-watch",
+                "get k -- --local",
+                "member",
+                "member add a b c",
         };
         const struct ctl_command *command;
         struct ctl_options o;
@@ -81,6 +100,99 @@ static void wrong_lines_are_refused(void **state)
         (void)state;
         for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
                 assert_int_equal(parse(lines[i], &o, &command), -EINVAL);
+}
+
+static void a_command_to_run_keeps_its_own_options(void **state)
+{
+        static const struct {
+                const char *line;
+                size_t n_arguments;
+                const char *program[4];
+        } cases[] = {
+                { "lock n", 1, { NULL } },
+                { "lock n --ttl 5 ls -l /x", 1, { "ls", "-l", "/x" } },
+                { "lock --ttl 5 n -- ls --ttl 7", 1, { "ls", "--ttl", "7" } },
+                { "lock n --ttl 5 -- -odd", 1, { "-odd" } },
+                { "elect n v", 2, { NULL } },
+                { "elect n --ttl 5 v sh -c x", 2, { "sh", "-c", "x" } },
+                { "exec-watch k --ttl", 0, { NULL } },
+                { "exec-watch -r k -- env -i", 1, { "env", "-i" } },
+        };
+
+        (void)state;
+        for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+                const struct ctl_command *command;
+                struct ctl_options o;
+                size_t n = 0;
+
+                if (cases[i].n_arguments == 0) {
+                        assert_int_equal(parse(cases[i].line, &o, &command), -EINVAL);
+                        continue;
+                }
+                assert_int_equal(parse(cases[i].line, &o, &command), 0);
+                assert_int_equal(o.n_arguments, cases[i].n_arguments);
+                for (; cases[i].program[n]; n++)
+                        assert_string_equal(o.program[n], cases[i].program[n]);
+                assert_true(n > 0 ? !o.program[n] : !o.program);
+        }
+}
+
+static void options_of_keys_are_those_of_etcdctl(void **state)
+{
+        const struct ctl_command *command;
+        struct ctl_options o;
+
+        (void)state;
+        assert_int_equal(
+                parse("set k v --ttl 2min --swap-with-value a --swap-with-index 7", &o, &command),
+                0);
+        assert_int_equal(o.ttl, 120 * USEC_PER_SEC);
+        assert_string_equal(o.value_before, "a");
+        assert_int_equal(o.index_before, 7);
+        assert_int_equal(parse("ls -r -p -q --sort d", &o, &command), 0);
+        assert_true(o.recursive && o.slash && o.quorum && o.sort);
+        assert_int_equal(parse("watch -rf k --after-index 18446744073709551615", &o, &command), 0);
+        assert_true(o.recursive && o.forever);
+        assert_true(o.after_index == UINT64_MAX);
+        assert_int_equal(parse("-o extended get k", &o, &command), 0);
+        assert_true(o.extended && !o.json);
+        assert_int_equal(parse("set k -- --ttl", &o, &command), 0);
+        assert_string_equal(o.arguments[1], "--ttl");
+        assert_int_equal(o.ttl, 0);
+}
+
+static void forms_are_escaped_with_any_bytes(void **state)
+{
+        struct buffer form = { 0 };
+
+        (void)state;
+        ctl_form_put(&form, "value", "a\0&=+ %", 7);
+        assert_string_equal((char *)form.bytes, "value=a%00%26%3D%2B%20%25");
+        ctl_form_put_number(&form, "ttl", UINT64_MAX);
+        ctl_form_put_string(&form, "dir", "");
+        assert_string_equal((char *)form.bytes,
+                            "value=a%00%26%3D%2B%20%25&ttl=18446744073709551615&dir=");
+        buffer_done(&form);
+}
+
+static void the_lease_clock_goes_on_and_its_timer_is_armed(void **state)
+{
+        struct instant before = ctl_lease_now(), then = instant_after(before, 20 * USEC_PER_MSEC);
+        uint64_t expirations;
+        int fd = ctl_lease_timer();
+
+        (void)state;
+        assert_true(fd >= 0);
+        while (!instant_reached(then, ctl_lease_now())) {
+                struct pollfd p = { .fd = fd, .events = POLLIN };
+
+                assert_int_equal(ctl_lease_arm(fd, then), 0);
+                assert_int_equal(poll(&p, 1, 5000), 1);
+                assert_int_equal(read(fd, &expirations, sizeof(expirations)), sizeof(expirations));
+        }
+        assert_int_equal(ctl_lease_arm(fd, INSTANT_FOREVER), 0);
+        assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 30), 0);
+        close(fd);
 }
 
 static void help_needs_no_arguments(void **state)
@@ -218,15 +330,38 @@ static void the_page_lists_every_command(void **state)
 static void the_page_names_every_option_and_exit_status(void **state)
 {
         static const char *const words[] = {
-                "`--config FILE`", "`--endpoint HOST:PORT`",
-                "`--output json`", "`--timeout DURATION`",
-                "`--no-color`",    "`NO_COLOR`",
-                "`--help`",        "`--to NODE`",
-                "`--yes`",         "`--initdb`",
-                "`--adopt`",       "`--ttl SECONDS`",
-                "`--recursive`",   "- **0** ",
-                "- **1** ",        "- **2** ",
-                "- **3** ",        "- **4** ",
+                "`--config FILE`",
+                "`--endpoint HOST:PORT`",
+                "`--output json`",
+                "`--timeout DURATION`",
+                "`--no-color`",
+                "`NO_COLOR`",
+                "`--help`",
+                "`--to NODE`",
+                "`--yes`",
+                "`--initdb`",
+                "`--adopt`",
+                "`--ttl SECONDS`",
+                "`--recursive`",
+                "`--dir`",
+                "`--sort`",
+                "`--quorum`",
+                "`--local`",
+                "`--slash`",
+                "`--in-order`",
+                "`--swap-with-value OLD`",
+                "`--forever`",
+                "`--swap-with-index N`",
+                "`--listen`",
+                "`--with-value OLD`",
+                "`--with-index N`",
+                "`--after-index N`",
+                "`--grace DURATION`",
+                "- **0** ",
+                "- **1** ",
+                "- **2** ",
+                "- **3** ",
+                "- **4** ",
                 "- **5** ",
         };
         char *page = read_page();
@@ -244,6 +379,10 @@ int main(int argc, char **argv)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(options_stand_anywhere),
                 cmocka_unit_test(wrong_lines_are_refused),
+                cmocka_unit_test(a_command_to_run_keeps_its_own_options),
+                cmocka_unit_test(options_of_keys_are_those_of_etcdctl),
+                cmocka_unit_test(forms_are_escaped_with_any_bytes),
+                cmocka_unit_test(the_lease_clock_goes_on_and_its_timer_is_armed),
                 cmocka_unit_test(help_needs_no_arguments),
                 cmocka_unit_test(slips_get_a_suggestion),
                 cmocka_unit_test(durations_have_units),
