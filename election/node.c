@@ -259,6 +259,10 @@ static void carry_out(struct node *n, const struct raft_effect *e)
                      e->refused == RAFT_EVENT_PROPOSE && i < n->chunk_end; i++)
                         node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence);
                 break;
+        case RAFT_MEMBERS_CHANGED:
+        case RAFT_SNAPSHOT_WANTED:
+        case RAFT_INSTALLED:
+                break;
         case RAFT_READ_READY:
                 node_request_read_ready(n, e->context, true, e->index);
                 break;

@@ -45,6 +45,12 @@ static void follow(struct raft *r, const struct raft_message *m)
         }
         r->contact = r->now;
         raft_reset_election_timer(r);
+        if (r->vote == NODE_NOBODY) {
+                /* Who leads the term has our vote in it: a disk that is lost and comes back as a
+                 * new member, under an id that has voted, does not vote for anybody else. */
+                r->vote = m->from;
+                r->disk.hard_changed = true;
+        }
         if (m->round > r->ack.round)
                 r->ack.round = m->round;
 }
@@ -134,6 +140,8 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
                 r->ack.verified = reached;
         /* Not up to our last entry: what stands behind this message may be an old tail. */
         raft_set_commit(r, m->commit < reached ? m->commit : reached);
+        if (m->quiet)
+                return;
         r->ack.held = true;
         if (m->n_entries == 0)
                 r->ack.now = true;

@@ -9,6 +9,7 @@
 enum {
         FLAG_GRANTED = 1,
         FLAG_TRANSFER = 2,
+        FLAG_QUIET = 4,
 };
 
 /* Leaves room for adding to any index without a thought of overflow. */
@@ -27,7 +28,7 @@ static const struct layout layouts[] = {
         [RAFT_PRE_VOTE_REPLY] = { .flags = FLAG_GRANTED, .name = "pre-vote reply" },
         [RAFT_VOTE]           = { .flags = FLAG_TRANSFER, .log_index = true, .log_term = true, .name = "vote" },
         [RAFT_VOTE_REPLY]     = { .flags = FLAG_GRANTED, .name = "vote reply" },
-        [RAFT_APPEND]         = { .log_index = true, .log_term = true, .commit = true, .round = true, .entries = true, .name = "append" },
+        [RAFT_APPEND]         = { .flags = FLAG_QUIET, .log_index = true, .log_term = true, .commit = true, .round = true, .entries = true, .name = "append" },
         [RAFT_APPEND_REPLY]   = { .flags = FLAG_GRANTED | FLAG_TRANSFER, .log_index = true, .round = true, .hint = true, .name = "append reply" },
         [RAFT_TIMEOUT_NOW]    = { .log_index = true, .log_term = true, .name = "timeout now" },
 };
@@ -43,8 +44,9 @@ void raft_message_encode(const struct raft_message *m, struct buffer *b)
         buffer_put_u8(b, (uint8_t)m->type);
         buffer_put_u8(b, m->from);
         buffer_put_u8(b, m->to);
-        buffer_put_u8(
-                b, (uint8_t)((m->granted ? FLAG_GRANTED : 0) | (m->transfer ? FLAG_TRANSFER : 0)));
+        buffer_put_u8(b,
+                      (uint8_t)((m->granted ? FLAG_GRANTED : 0) |
+                                (m->transfer ? FLAG_TRANSFER : 0) | (m->quiet ? FLAG_QUIET : 0)));
         buffer_put_u64(b, m->term);
         buffer_put_u64(b, m->log_index);
         buffer_put_u64(b, m->log_term);
@@ -94,6 +96,9 @@ static bool details_are_good(const struct raft_message *m)
         case RAFT_VOTE: /* for a term that comes after all in the log */
                 return position_is_good(m->log_index, m->log_term) && m->log_term < m->term;
         case RAFT_APPEND:
+                if (m->quiet && m->n_entries > 0)
+                        return false;
+                return position_is_good(m->log_index, m->log_term) && m->log_term <= m->term;
         case RAFT_TIMEOUT_NOW:
                 return position_is_good(m->log_index, m->log_term) && m->log_term <= m->term;
         case RAFT_APPEND_REPLY:
@@ -104,6 +109,30 @@ static bool details_are_good(const struct raft_message *m)
         case RAFT_PRE_VOTE_REPLY:
         case RAFT_VOTE_REPLY:
                 return true;
+        }
+        return false;
+}
+
+static bool members_are_good(const struct raft_entry *entry)
+{
+        struct reader r = reader_of(entry->bytes, entry->n);
+        struct raft_members members;
+
+        return raft_members_decode(&r, &members) && r.n <= RAFT_CONTEXT_BYTES_MAX;
+}
+
+static bool content_is_good(uint8_t type, struct raft_entry *entry)
+{
+        switch (type) {
+        case RAFT_ENTRY_NOOP:
+                entry->type = RAFT_ENTRY_NOOP;
+                return entry->n == 0;
+        case RAFT_ENTRY_COMMAND:
+                entry->type = RAFT_ENTRY_COMMAND;
+                return entry->n <= RAFT_ENTRY_BYTES_MAX;
+        case RAFT_ENTRY_MEMBERS:
+                entry->type = RAFT_ENTRY_MEMBERS;
+                return members_are_good(entry);
         }
         return false;
 }
@@ -121,12 +150,7 @@ static bool get_entry(struct reader *r, uint64_t index_before, uint64_t term_bef
         if (r->failed || ret->index != index_before + 1 || ret->term < 1 ||
             ret->term < term_before || ret->term > term)
                 return false;
-        if (type == RAFT_ENTRY_NOOP) {
-                ret->type = RAFT_ENTRY_NOOP;
-                return ret->n == 0;
-        }
-        ret->type = RAFT_ENTRY_COMMAND; /* RAFT_ENTRY_MEMBERS is refused, membership is static */
-        return type == RAFT_ENTRY_COMMAND && ret->n <= RAFT_ENTRY_BYTES_MAX;
+        return content_is_good(type, ret);
 }
 
 static bool get_entries(struct reader *r, struct raft_entry *entries, const struct raft_message *m)
@@ -159,6 +183,7 @@ bool raft_message_decode(struct reader *r, struct raft_entry *entries, struct ra
         flags = reader_get_u8(r);
         m.granted = flags & FLAG_GRANTED;
         m.transfer = flags & FLAG_TRANSFER;
+        m.quiet = flags & FLAG_QUIET;
         m.term = reader_get_u64(r);
         m.log_index = reader_get_u64(r);
         m.log_term = reader_get_u64(r);

@@ -46,6 +46,7 @@ static void grow(struct raft_persistence *d)
 void raft_persist_append(struct raft *r, const struct raft_entry *entry)
 {
         raft_log_append(&r->log, entry);
+        raft_memberships_append(r, entry);
         if (r->disk.append_from == 0)
                 r->disk.append_from = entry->index;
 }
@@ -58,10 +59,11 @@ void raft_persist_truncate(struct raft *r, uint64_t from)
         assert(from > r->commit);
         assert(d->append_from == 0 && d->truncate_from == 0); /* one message a step: one conflict */
         raft_log_truncate(&r->log, from);
+        raft_memberships_truncate(r, from);
         d->truncate_from = from;
         if (d->last >= from)
                 d->last = from - 1;
-        (void)raft_log_term_at(&r->log, from - 1, &term);
+        (void)raft_log_term_at(&r->log, from - 1, &term); /* the base at the least */
         for (size_t i = 0; i < d->outstanding_n; i++) {
                 struct raft_generation *g = outstanding_at(d, i);
 
@@ -70,6 +72,21 @@ void raft_persist_truncate(struct raft *r, uint64_t from)
                         g->last_term = term;
                 }
         }
+}
+
+void raft_persist_snapshot(struct raft *r, bool resets)
+{
+        struct raft_persistence *d = &r->disk;
+
+        assert(d->append_from == 0 && d->truncate_from == 0);
+        d->snapshot_changed = true;
+        d->snapshot_resets = resets;
+        if (!resets)
+                return;
+        /* What is on its way to the disk says nothing of the log that begins now. */
+        d->last = 0;
+        for (size_t i = 0; i < d->outstanding_n; i++)
+                outstanding_at(d, i)->last = 0;
 }
 
 static void remember(struct raft *r)
@@ -92,7 +109,8 @@ void raft_persist_flush(struct raft *r)
         struct raft_persistence *d = &r->disk;
         struct raft_effect *e;
 
-        if (!d->hard_changed && d->truncate_from == 0 && d->append_from == 0)
+        if (!d->hard_changed && d->truncate_from == 0 && d->append_from == 0 &&
+            !d->snapshot_changed)
                 return;
         d->generation++;
         remember(r);
@@ -105,10 +123,20 @@ void raft_persist_flush(struct raft *r)
                 .truncate_from = d->truncate_from,
                 .first = d->append_from,
                 .last = d->append_from ? raft_log_last(&r->log) : 0,
+                .snapshot_resets = d->snapshot_resets,
         };
+        if (d->snapshot_changed) {
+                bool known = raft_log_term_at(&r->log, r->snapshot_index,
+                                              &e->persist.snapshot_term);
+
+                assert(known);
+                e->persist.snapshot_index = r->snapshot_index;
+        }
         d->hard_changed = false;
         d->truncate_from = 0;
         d->append_from = 0;
+        d->snapshot_changed = false;
+        d->snapshot_resets = false;
 }
 
 void raft_persist_completed(struct raft *r, uint64_t generation)
@@ -119,9 +147,13 @@ void raft_persist_completed(struct raft *r, uint64_t generation)
         while (d->outstanding_n > 0 && outstanding_at(d, 0)->generation <= generation) {
                 const struct raft_generation *g = outstanding_at(d, 0);
                 uint64_t term = 0;
-                bool known = raft_log_term_at(&r->log, g->last, &term);
 
-                assert(known && term == g->last_term && g->last >= d->last);
+                assert(g->last >= d->last);
+                if (g->last >= r->log.base_index) { /* else a snapshot covers it, or replaced it */
+                        bool known = raft_log_term_at(&r->log, g->last, &term);
+
+                        assert(known && term == g->last_term);
+                }
                 d->hard = g->hard;
                 d->last = g->last;
                 d->outstanding_first = (d->outstanding_first + 1) % d->outstanding_max;

@@ -4,6 +4,7 @@
  * a member still knew us as the leader after the round was sent.
  */
 #include <assert.h>
+#include <string.h>
 
 #include "election/raft/raft-internal.h"
 
@@ -41,17 +42,17 @@ static struct instant round_sent(const struct raft *r, uint64_t round)
         return INSTANT_NEVER;
 }
 
-/* Check-quorum counts from the send times of what was answered, or from our election. */
+/* Check-quorum counts from the send times of what was answered, or from when it became a voter of ours. */
 static void update_quorum_until(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
+        const struct raft_members *members = raft_members(r);
         uint64_t values[MEMBERS_MAX];
 
         for (unsigned i = 0; i < members->n_voters; i++) {
-                node_id id = members->voters[i];
+                const struct raft_peer *p = &r->peers[members->voters[i]];
 
-                values[i] = is_peer(r, id)
-                                    ? instant_later(r->peers[id].answered, r->leader_since).usec
+                values[i] = is_peer(r, members->voters[i])
+                                    ? instant_later(p->answered, p->since).usec
                                     : UINT64_MAX;
         }
         r->quorum_until = instant_after((struct instant){ raft_quorum_value(members, values) },
@@ -60,18 +61,14 @@ static void update_quorum_until(struct raft *r)
 
 void raft_broadcast(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
-
         r->round++;
         remember_round(r);
-        for (unsigned i = 0; i < members->n_voters; i++)
-                if (is_peer(r, members->voters[i]))
-                        r->peers[members->voters[i]].append_due = true;
+        for (unsigned i = 0; i < r->n_targets; i++)
+                r->peers[r->targets[i]].append_due = true;
         raft_confirm_reads(r); /* a single voter is its own quorum */
 }
 
-static uint64_t append_own(struct raft *r, enum raft_entry_type type, const uint8_t *bytes,
-                           size_t n)
+uint64_t raft_append_own(struct raft *r, enum raft_entry_type type, const uint8_t *bytes, size_t n)
 {
         struct raft_entry entry = {
                 .index = raft_log_last(&r->log) + 1,
@@ -82,11 +79,10 @@ static uint64_t append_own(struct raft *r, enum raft_entry_type type, const uint
         };
 
         raft_persist_append(r, &entry);
-        r->peers[r->config.self].next = entry.index + 1;
         return entry.index;
 }
 
-static void tell_appended(struct raft *r, uint64_t first)
+void raft_tell_appended(struct raft *r, uint64_t first)
 {
         struct raft_effect *e = raft_effect_add(r, RAFT_APPENDED);
 
@@ -94,25 +90,93 @@ static void tell_appended(struct raft *r, uint64_t first)
         e->last = raft_log_last(&r->log);
 }
 
+void raft_tell_proposed(struct raft *r, uint64_t first, uint64_t context)
+{
+        struct raft_effect *e = raft_effect_add(r, RAFT_PROPOSED);
+
+        e->first = first;
+        e->last = raft_log_last(&r->log);
+        e->context = context;
+}
+
+/* A new one, or one that comes back: what an earlier owner of the id has said does not count. */
+static void start_peer(struct raft *r, node_id id)
+{
+        r->peers[id] = (struct raft_peer){
+                .next = raft_log_last(&r->log) + 1,
+                .may_resend = true,
+                .round_min = r->round + 1,
+                .since = r->now,
+                .pace = { .goal = raft_log_last(&r->log), .set = r->now },
+        };
+}
+
+static bool is_target(const struct raft *r, node_id id)
+{
+        for (unsigned i = 0; i < r->n_targets; i++)
+                if (r->targets[i] == id)
+                        return true;
+        return false;
+}
+
+/* Whether @id gets appends from now on. */
+static bool retarget(struct raft *r, node_id id)
+{
+        const struct raft_membership *m = raft_membership(r);
+        struct raft_peer *p = &r->peers[id];
+        bool before = is_target(r, id);
+
+        if (!is_peer(r, id))
+                return false;
+        if (raft_is_voter(&m->members, id) || raft_is_learner(&m->members, id)) {
+                if (!before || p->leaving)
+                        start_peer(r, id);
+                return true;
+        }
+        if (before && !p->leaving) {
+                p->leaving = m->index;
+                p->leave_by = instant_after(r->now, r->config.election_timeout);
+        }
+        return before;
+}
+
+static void set_heartbeat(struct raft *r)
+{
+        if (r->n_targets == 0)
+                r->heartbeat_deadline = INSTANT_FOREVER;
+        else if (r->heartbeat_deadline.usec == INSTANT_FOREVER.usec)
+                r->heartbeat_deadline = instant_after(r->now, r->config.heartbeat);
+}
+
+void raft_retarget(struct raft *r, const struct raft_members *before)
+{
+        const struct raft_members *members = raft_members(r);
+        node_id targets[MEMBERS_MAX];
+        unsigned n = 0;
+
+        for (node_id id = 1; id <= MEMBERS_MAX; id++)
+                if (retarget(r, id))
+                        targets[n++] = id;
+        memcpy(r->targets, targets, n * sizeof(*targets));
+        r->n_targets = n;
+        for (unsigned i = 0; before && i < members->n_voters; i++)
+                if (!raft_is_voter(before, members->voters[i]))
+                        r->peers[members->voters[i]].since = r->now;
+        set_heartbeat(r);
+        update_quorum_until(r);
+}
+
 void raft_become_leader(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
-
         assert(r->role == RAFT_CANDIDATE && raft_persist_has_vote(r));
         r->role = RAFT_LEADER;
         r->leader = r->config.self;
-        for (unsigned i = 0; i < members->n_voters; i++)
-                r->peers[members->voters[i]] = (struct raft_peer){
-                        .next = raft_log_last(&r->log) + 1,
-                        .may_resend = true,
-                };
         r->rounds_n = 0;
-        r->leader_since = r->now;
-        update_quorum_until(r);
-        r->heartbeat_deadline = members->n_voters > 1 ? instant_after(r->now, r->config.heartbeat)
-                                                      : INSTANT_FOREVER;
-        r->first_of_term = append_own(r, RAFT_ENTRY_NOOP, NULL, 0);
-        tell_appended(r, r->first_of_term);
+        r->n_targets = 0;
+        r->heartbeat_deadline = INSTANT_FOREVER;
+        raft_retarget(r, NULL);
+        r->first_of_term = raft_append_own(r, RAFT_ENTRY_NOOP, NULL, 0);
+        raft_tell_appended(r, r->first_of_term);
         raft_broadcast(r);
 }
 
@@ -148,31 +212,25 @@ void raft_propose(struct raft *r, const struct raft_event *event)
 {
         uint64_t first = raft_log_last(&r->log) + 1;
         enum raft_refusal refusal;
-        struct raft_effect *e;
 
         if (!proposal_is_good(r, event, &refusal)) {
                 raft_refuse(r, event->type, refusal, event->context);
                 return;
         }
         for (size_t i = 0; i < event->n_commands; i++)
-                (void)append_own(r, RAFT_ENTRY_COMMAND, event->commands[i].bytes,
-                                 event->commands[i].n);
-        tell_appended(r, first);
-        e = raft_effect_add(r, RAFT_PROPOSED);
-        e->first = first;
-        e->last = raft_log_last(&r->log);
-        e->context = event->context;
+                (void)raft_append_own(r, RAFT_ENTRY_COMMAND, event->commands[i].bytes,
+                                      event->commands[i].n);
+        raft_tell_appended(r, first);
+        raft_tell_proposed(r, first, event->context);
 }
 
 void raft_heartbeat(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
-
         do { /* from a fixed origin, so that the beat does not drift with our delays */
                 r->heartbeat_deadline = instant_after(r->heartbeat_deadline, r->config.heartbeat);
         } while (instant_reached(r->heartbeat_deadline, r->now));
-        for (unsigned i = 0; i < members->n_voters; i++)
-                r->peers[members->voters[i]].may_resend = true;
+        for (unsigned i = 0; i < r->n_targets; i++)
+                r->peers[r->targets[i]].may_resend = true;
         r->transfer.told = false;
         raft_broadcast(r);
 }
@@ -184,7 +242,7 @@ void raft_heartbeat(struct raft *r)
  */
 void raft_advance_commit(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
+        const struct raft_members *members = raft_members(r);
         uint64_t values[MEMBERS_MAX];
         uint64_t index, term;
 
@@ -223,12 +281,61 @@ static bool may_send_more(const struct raft_peer *p)
  * Probes from @next: at once, or with the next heartbeat if entries were already sent again since
  * the last one. A peer that drops what it is sent is else sent the same at network speed.
  */
-static void probe_from(struct raft_peer *p, uint64_t next)
+void raft_probe_from(struct raft_peer *p, uint64_t next)
 {
         p->mode = RAFT_PROBE;
         p->next = next;
         p->paused = false;
         forget_in_flight(p);
+}
+
+/* Its pace is measured from goal to goal: our end of the log when it reached the last one. */
+static void measure_pace(const struct raft *r, struct raft_peer *p)
+{
+        struct instant late = instant_after(p->pace.set, r->config.election_timeout);
+
+        if (p->match < p->pace.goal)
+                return;
+        p->pace = (struct raft_pace){
+                .goal = raft_log_last(&r->log),
+                .set = r->now,
+                .kept = !instant_reached(late, r->now),
+        };
+}
+
+bool raft_answers(const struct raft *r, node_id id)
+{
+        const struct raft_peer *p = &r->peers[id];
+
+        return !is_peer(r, id) ||
+               (is_target(r, id) && p->round > 0 &&
+                !instant_reached(instant_after(p->answered, r->config.election_timeout), r->now));
+}
+
+bool raft_is_caught_up(const struct raft *r, node_id id)
+{
+        const struct raft_pace *pace = &r->peers[id].pace;
+        struct instant late = instant_after(pace->set, r->config.election_timeout);
+
+        return raft_answers(r, id) && r->peers[id].mode == RAFT_REPLICATE && pace->kept &&
+               (r->peers[id].match >= pace->goal || !instant_reached(late, r->now));
+}
+
+static void tell_snapshot_wanted(struct raft *r, node_id id)
+{
+        r->peers[id].snapshot_told = true;
+        r->peers[id].may_resend = false;
+        raft_effect_add(r, RAFT_SNAPSHOT_WANTED)->peer = id;
+}
+
+void raft_enter_snapshot(struct raft *r, node_id peer, uint64_t hint)
+{
+        struct raft_peer *p = &r->peers[peer];
+
+        raft_probe_from(p, raft_log_last(&r->log) + 1);
+        p->mode = RAFT_SNAPSHOT;
+        p->hint = hint;
+        tell_snapshot_wanted(r, peer);
 }
 
 static void on_granted(struct raft *r, struct raft_peer *p, uint64_t match)
@@ -241,7 +348,13 @@ static void on_granted(struct raft *r, struct raft_peer *p, uint64_t match)
                 release_in_flight(p);
                 raft_advance_commit(r);
         }
+        measure_pace(r, p);
         p->paused = false;
+        if (p->mode == RAFT_SNAPSHOT) {
+                if (match < r->log.base_index)
+                        return;
+                raft_probe_from(p, match + 1); /* the log reaches it again */
+        }
         if (match + 1 > p->next)
                 p->next = match + 1;
         /* A probe that changed nothing is repeated, but not at once: see may_resend. */
@@ -264,23 +377,48 @@ static uint64_t next_after_rejection(const struct raft *r, const struct raft_pee
         return next;
 }
 
+/* Whether all that may be ours in the log of the peer is before the beginning of ours. */
+static bool is_out_of_reach(const struct raft *r, const struct raft_peer *p,
+                            const struct raft_message *m)
+{
+        return p->match < r->log.base_index &&
+               (m->hint_index < r->log.base_index || m->log_index <= r->log.base_index);
+}
+
+/* A heartbeat meets the log of the peer only at the snapshot: it may be further than it was. */
+static void on_rejected_heartbeat(struct raft *r, struct raft_peer *p, const struct raft_message *m)
+{
+        if (m->hint_index <= p->hint || is_out_of_reach(r, p, m))
+                return;
+        raft_probe_from(p, next_after_rejection(r, p, m));
+        p->append_due = true;
+}
+
 static void on_rejected(struct raft *r, struct raft_peer *p, const struct raft_message *m)
 {
         uint64_t next;
 
+        if (p->mode == RAFT_SNAPSHOT) {
+                on_rejected_heartbeat(r, p, m);
+                return;
+        }
         if (m->log_index <= p->match || m->log_index >= p->next)
                 return; /* an old answer */
+        if (p->mode == RAFT_PROBE && m->log_index != p->next - 1)
+                return; /* not the answer to our probe */
+        if (is_out_of_reach(r, p, m)) {
+                raft_enter_snapshot(r, m->from, m->hint_index);
+                return;
+        }
         next = next_after_rejection(r, p, m);
         if (p->mode == RAFT_PROBE) {
-                if (m->log_index != p->next - 1)
-                        return; /* not the answer to our probe */
                 if (next < p->next) {
-                        probe_from(p, next);
+                        raft_probe_from(p, next);
                         p->append_due = true; /* each answer brings us nearer */
                 }
                 return;
         }
-        probe_from(p, next);
+        raft_probe_from(p, next);
         raft_note_peer(r, RAFT_NOTE_PEER_PROBED, m->from);
 }
 
@@ -288,7 +426,8 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
 {
         struct raft_peer *p = &r->peers[m->from];
 
-        if (r->role != RAFT_LEADER || m->term != r->term || m->round > r->round)
+        if (r->role != RAFT_LEADER || m->term != r->term || m->round > r->round ||
+            m->round < p->round_min)
                 return;
         if (m->round > p->round) {
                 p->round = m->round;
@@ -305,6 +444,8 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         } else {
                 on_rejected(r, p, m);
         }
+        if (p->mode == RAFT_SNAPSHOT && !p->snapshot_told && p->may_resend)
+                tell_snapshot_wanted(r, m->from);
 }
 
 /* How many entries from @first one append takes; @ret_bytes are their bytes. */
@@ -325,18 +466,19 @@ static size_t pack(const struct raft *r, uint64_t first, size_t *ret_bytes)
         return n;
 }
 
-static void send_append(struct raft *r, node_id to, size_t n)
+static void send_append(struct raft *r, node_id to, size_t n, bool quiet)
 {
         struct raft_peer *p = &r->peers[to];
         struct raft_message m = {
                 .type = RAFT_APPEND,
                 .to = to,
                 .term = r->term,
-                .log_index = p->next - 1,
+                .log_index = p->mode == RAFT_SNAPSHOT ? r->snapshot_index : p->next - 1,
                 .commit = r->commit,
                 .round = r->round,
                 .entries = n > 0 ? raft_log_entry(&r->log, p->next) : NULL,
                 .n_entries = n,
+                .quiet = quiet,
         };
         uint64_t reached = m.log_index + n;
         bool known = raft_log_term_at(&r->log, m.log_index, &m.log_term);
@@ -344,7 +486,8 @@ static void send_append(struct raft *r, node_id to, size_t n)
         assert(known);
         raft_send(r, &m);
         p->append_due = false;
-        p->commit_sent = r->commit < reached ? r->commit : reached;
+        if (p->mode != RAFT_SNAPSHOT)
+                p->commit_sent = r->commit < reached ? r->commit : reached;
 }
 
 static void send_probe(struct raft *r, node_id to)
@@ -354,7 +497,7 @@ static void send_probe(struct raft *r, node_id to)
 
         p->paused = true;
         p->may_resend = false;
-        send_append(r, to, pack(r, p->next, &n_bytes));
+        send_append(r, to, pack(r, p->next, &n_bytes), false);
 }
 
 static void send_new_entries(struct raft *r, node_id to)
@@ -366,7 +509,7 @@ static void send_new_entries(struct raft *r, node_id to)
                         &p->in_flight[(p->in_flight_first + p->in_flight_n) % RAFT_IN_FLIGHT_MAX];
                 size_t n = pack(r, p->next, &f->n_bytes);
 
-                send_append(r, to, n);
+                send_append(r, to, n, false);
                 p->next += n;
                 f->last = p->next - 1;
                 p->in_flight_n++;
@@ -378,35 +521,61 @@ static void flush_peer(struct raft *r, node_id to)
 {
         struct raft_peer *p = &r->peers[to];
 
-        if (p->mode == RAFT_PROBE) {
+        switch (p->mode) {
+        case RAFT_PROBE:
                 if (!p->paused && p->may_resend)
                         send_probe(r, to);
-        } else {
+                break;
+        case RAFT_REPLICATE:
                 send_new_entries(r, to);
                 /* Followers apply when they learn of the commit, masters wait for that. */
-                if (p->commit_sent < r->commit && p->commit_sent < p->next - 1)
-                        p->append_due = true;
+                if (!p->append_due && p->commit_sent < r->commit && p->commit_sent < p->next - 1)
+                        send_append(r, to, 0, true);
+                break;
+        case RAFT_SNAPSHOT:
+                break;
         }
         if (p->append_due)
-                send_append(r, to, 0);
+                send_append(r, to, 0, false);
+}
+
+/* Whether a removed peer has heard that it is; or long enough was tried. */
+static bool has_left(const struct raft *r, const struct raft_peer *p)
+{
+        if (!p->leaving || r->commit < p->leaving)
+                return false;
+        return (p->match >= p->leaving && p->commit_sent >= p->leaving) ||
+               instant_reached(p->leave_by, r->now);
 }
 
 void raft_flush_appends(struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
+        unsigned n = 0;
 
-        for (unsigned i = 0; i < members->n_voters; i++)
-                if (is_peer(r, members->voters[i]))
-                        flush_peer(r, members->voters[i]);
+        for (unsigned i = 0; i < r->n_targets; i++) {
+                flush_peer(r, r->targets[i]);
+                if (!has_left(r, &r->peers[r->targets[i]]))
+                        r->targets[n++] = r->targets[i];
+        }
+        if (n < r->n_targets) {
+                r->n_targets = n;
+                set_heartbeat(r);
+        }
 }
 
 struct raft_peer_view raft_peer_view(const struct raft *r, node_id peer)
 {
-        if (r->role != RAFT_LEADER || !raft_is_voter(&r->config.members, peer))
+        if (r->role != RAFT_LEADER || (is_peer(r, peer) && !is_target(r, peer)))
                 return (struct raft_peer_view){ 0 };
         if (!is_peer(r, peer))
-                return (struct raft_peer_view){ .match = r->disk.last, .answered = r->now };
+                return (struct raft_peer_view){
+                        .caught_up = true,
+                        .match = r->disk.last,
+                        .answered = r->now,
+                };
         return (struct raft_peer_view){
+                .caught_up = raft_is_caught_up(r, peer),
+                .needs_snapshot = r->peers[peer].mode == RAFT_SNAPSHOT,
                 .match = r->peers[peer].match,
                 .answered = r->peers[peer].answered,
         };

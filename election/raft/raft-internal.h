@@ -13,6 +13,7 @@
 enum {
         RAFT_IN_FLIGHT_BYTES_MAX = 4
                                    << 20, /* bytes of the entries sent to a member, not answered */
+        RAFT_TAIL_BYTES_MAX = 64 << 20, /* bytes of the entries that are kept behind a snapshot */
         RAFT_ROUNDS_MAX = 256, /* rounds whose send time is remembered */
         RAFT_ROUNDS_PER_HEARTBEAT = 8, /* send times are remembered no finer than that */
 };
@@ -46,6 +47,16 @@ struct raft_persistence {
         bool hard_changed;
         uint64_t truncate_from;
         uint64_t append_from;
+        bool snapshot_changed;
+        bool snapshot_resets;
+};
+
+/* The configurations that the log has, oldest first; before them the one in force at its base. */
+struct raft_memberships {
+        struct raft_membership *list; /* never empty; the contexts are ours */
+        size_t n;
+        size_t n_max;
+        bool changed; /* not told yet */
 };
 
 /* What a follower owes to the leader of its term. */
@@ -65,6 +76,14 @@ struct raft_in_flight {
 enum raft_mode {
         RAFT_PROBE, /* where our logs meet is not known: one append at a time */
         RAFT_REPLICATE, /* appends are sent without waiting for answers */
+        RAFT_SNAPSHOT, /* our log does not reach back to its log: heartbeats only */
+};
+
+/* Whether a member keeps up: it must reach our end of now within an election timeout. */
+struct raft_pace {
+        uint64_t goal;
+        struct instant set;
+        bool kept; /* the last goal was reached in time */
 };
 
 /* A leader's view of another member. */
@@ -75,6 +94,13 @@ struct raft_peer {
         bool paused; /* probe: an append is on its way */
         bool may_resend; /* since the last heartbeat nothing was sent again */
         bool append_due; /* an append must go out in this step, with entries or without */
+        uint64_t round_min; /* answers to earlier rounds are not its own: its id was another's */
+        struct instant since; /* for check-quorum, as if it had answered then */
+        struct raft_pace pace;
+        uint64_t leaving; /* the change that removed it, whose commit it shall learn; 0: a member */
+        struct instant leave_by;
+        uint64_t hint; /* snapshot: how far its log may be ours, when it last said so */
+        bool snapshot_told;
         uint64_t commit_sent; /* what the last append allowed it to commit */
         uint64_t round; /* newest that it answered */
         struct instant answered; /* send time of that round; NEVER before the first answer */
@@ -109,6 +135,8 @@ struct raft {
         uint64_t term;
         node_id vote;
         struct raft_log log;
+        struct raft_memberships memberships;
+        uint64_t snapshot_index; /* of the newest snapshot; the log may reach further back */
         struct raft_persistence disk;
 
         enum raft_role role;
@@ -129,11 +157,12 @@ struct raft {
 
         /* Leader. */
         struct raft_peer peers[MEMBERS_MAX + 1]; /* by node_id */
+        node_id targets[MEMBERS_MAX]; /* who gets appends: the other members, and who leaves */
+        unsigned n_targets;
         uint64_t first_of_term; /* our no-op */
         uint64_t round; /* newest sent */
         struct raft_round_time rounds[RAFT_ROUNDS_MAX]; /* a ring */
         size_t rounds_n; /* all ever put in; the ring keeps the newest */
-        struct instant leader_since;
         struct instant heartbeat_deadline;
         struct instant quorum_until; /* without further answers the quorum is lost then */
         struct raft_read *reads; /* oldest first */
@@ -176,6 +205,8 @@ void raft_persist_init(struct raft *r);
 void raft_persist_done(struct raft *r);
 void raft_persist_append(struct raft *r, const struct raft_entry *entry);
 void raft_persist_truncate(struct raft *r, uint64_t from);
+/* The log follows a snapshot: it begins there anew, or goes on with what it has behind it. */
+void raft_persist_snapshot(struct raft *r, bool resets);
 /* Lists RAFT_PERSIST if this step changed anything. */
 void raft_persist_flush(struct raft *r);
 void raft_persist_completed(struct raft *r, uint64_t generation);
@@ -211,6 +242,32 @@ void raft_broadcast(struct raft *r);
 void raft_heartbeat(struct raft *r);
 void raft_advance_commit(struct raft *r);
 void raft_flush_appends(struct raft *r);
+/* The leader's latest configuration has followed @before, which is NULL when it begins to lead. */
+void raft_retarget(struct raft *r, const struct raft_members *before);
+/* Probes from @next: where the logs meet is to be found out. */
+void raft_probe_from(struct raft_peer *p, uint64_t next);
+bool raft_is_caught_up(const struct raft *r, node_id id);
+/* Whether @id has answered a leader within the last election timeout; the leader itself has. */
+bool raft_answers(const struct raft *r, node_id id);
+/* Entries that @peer needs are gone: it is to be sent a snapshot. */
+void raft_enter_snapshot(struct raft *r, node_id peer, uint64_t hint);
+uint64_t raft_append_own(struct raft *r, enum raft_entry_type type, const uint8_t *bytes, size_t n);
+void raft_tell_appended(struct raft *r, uint64_t first);
+void raft_tell_proposed(struct raft *r, uint64_t first, uint64_t context);
+
+/* snapshot.c */
+void raft_on_compact(struct raft *r, const struct raft_event *event);
+void raft_on_install(struct raft *r, const struct raft_event *event);
+void raft_on_snapshot_sent(struct raft *r, const struct raft_event *event);
+
+/* change.c */
+void raft_on_change(struct raft *r, const struct raft_event *event);
+/*
+ * A leader that a committed change has removed hands over and steps down: before the messages of
+ * the step are through, and behind them.
+ */
+void raft_leave(struct raft *r);
+void raft_leave_at_last(struct raft *r);
 
 /* read.c */
 void raft_on_read(struct raft *r, uint64_t context);
@@ -223,11 +280,28 @@ void raft_on_transfer(struct raft *r, const struct raft_event *event);
 void raft_on_timeout_now(struct raft *r, const struct raft_message *m);
 void raft_fail_transfer(struct raft *r);
 void raft_flush_transfer(struct raft *r);
+void raft_start_transfer(struct raft *r, node_id target);
+/* The voter with most on its disk among those that answer, or NODE_NOBODY. */
+node_id raft_best_target(const struct raft *r);
+
+/* membership.c */
+void raft_memberships_init(struct raft *r, const struct raft_membership *at_base);
+void raft_memberships_done(struct raft *r);
+/* The log has @entry now, which may be a configuration. */
+void raft_memberships_append(struct raft *r, const struct raft_entry *entry);
+void raft_memberships_truncate(struct raft *r, uint64_t from);
+/* The log's base has moved up, to where @at_base is in force if it is not our own doing. */
+void raft_memberships_compact(struct raft *r);
+void raft_memberships_install(struct raft *r, const struct raft_membership *at_base);
+
+/* Whether this member votes and may be elected, by the latest configuration that it has. */
+static inline bool raft_votes(const struct raft *r)
+{
+        return raft_is_voter(raft_members(r), r->config.self);
+}
 
 /* members.c */
-bool raft_members_are_valid(const struct raft_members *members);
-unsigned raft_quorum(const struct raft_members *members);
-bool raft_is_voter(const struct raft_members *members, node_id id);
+unsigned raft_voters_that_differ(const struct raft_members *a, const struct raft_members *b);
 /* Whether the members whose bits are set in @granted are a quorum. */
 bool raft_is_quorum(const struct raft_members *members, unsigned granted);
 /*

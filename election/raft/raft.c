@@ -92,6 +92,7 @@ void raft_become_follower(struct raft *r, uint64_t term, node_id leader)
         r->role = RAFT_FOLLOWER;
         if (led) {
                 r->transfer.target = NODE_NOBODY;
+                r->n_targets = 0;
                 raft_drop_reads(r);
                 raft_reset_election_timer(r);
         }
@@ -113,8 +114,7 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_durabl
 {
         struct raft *r = must_alloc(1, sizeof(*r));
 
-        assert(raft_members_are_valid(&config->members));
-        assert(raft_is_voter(&config->members, config->self));
+        assert(config->self >= 1 && config->self <= MEMBERS_MAX);
         assert(config->heartbeat > 0 && config->heartbeat <= config->election_timeout);
         r->config = *config;
         r->random.state = config->seed;
@@ -122,8 +122,12 @@ struct raft *raft_new(const struct raft_config *config, const struct raft_durabl
         r->term = durable->term;
         r->vote = durable->vote;
         raft_log_init(&r->log, durable->snapshot_index, durable->snapshot_term);
-        for (size_t i = 0; i < durable->n_entries; i++)
+        raft_memberships_init(r, &durable->membership);
+        for (size_t i = 0; i < durable->n_entries; i++) {
                 raft_log_append(&r->log, &durable->entries[i]);
+                raft_memberships_append(r, &durable->entries[i]);
+        }
+        r->snapshot_index = durable->snapshot_index;
         assert(raft_log_last_term(&r->log) <= r->term);
         r->commit = r->commit_told = durable->snapshot_index;
         raft_persist_init(r);
@@ -136,6 +140,7 @@ void raft_free(struct raft *r)
         if (!r)
                 return;
         raft_log_done(&r->log);
+        raft_memberships_done(r);
         raft_persist_done(r);
         free(r->reads);
         free(r->effects);
@@ -150,10 +155,38 @@ static bool term_is_to_be_adopted(const struct raft *r, const struct raft_messag
         return m->type != RAFT_PRE_VOTE_REPLY || !m->granted;
 }
 
+static bool is_answer(const struct raft_message *m)
+{
+        switch (m->type) {
+        case RAFT_PRE_VOTE_REPLY:
+        case RAFT_VOTE_REPLY:
+        case RAFT_APPEND_REPLY:
+                return true;
+        case RAFT_PRE_VOTE:
+        case RAFT_VOTE:
+        case RAFT_APPEND:
+        case RAFT_TIMEOUT_NOW:
+                return false;
+        }
+        return false;
+}
+
+/* Whom we may have asked something: the members that we know, and who is on the way out. */
+static bool is_asked(const struct raft *r, node_id id)
+{
+        const struct raft_members *members = raft_members(r);
+
+        for (unsigned i = 0; i < r->n_targets; i++)
+                if (r->targets[i] == id)
+                        return true;
+        return raft_is_voter(members, id) || raft_is_learner(members, id);
+}
+
 static void on_received(struct raft *r, const struct raft_message *m)
 {
+        /* Anybody may lead or stand for election: our configuration may be older than theirs. */
         if (m->to != r->config.self || m->from == r->config.self ||
-            !raft_is_voter(&r->config.members, m->from))
+            (is_answer(m) && !is_asked(r, m->from)))
                 return;
         if (term_is_to_be_adopted(r, m))
                 raft_become_follower(r, m->term, NODE_NOBODY);
@@ -207,7 +240,8 @@ static void on_persisted(struct raft *r, uint64_t generation)
 
 static void on_suspect(struct raft *r, node_id target)
 {
-        if (r->role == RAFT_FOLLOWER && target != NODE_NOBODY && r->leader == target)
+        if (r->role == RAFT_FOLLOWER && target != NODE_NOBODY && r->leader == target &&
+            raft_votes(r))
                 raft_start_pre_vote(r);
 }
 
@@ -234,6 +268,18 @@ static void dispatch(struct raft *r, const struct raft_event *event)
                 return;
         case RAFT_EVENT_SUSPECT:
                 on_suspect(r, event->target);
+                return;
+        case RAFT_EVENT_CHANGE:
+                raft_on_change(r, event);
+                return;
+        case RAFT_EVENT_COMPACT:
+                raft_on_compact(r, event);
+                return;
+        case RAFT_EVENT_INSTALL:
+                raft_on_install(r, event);
+                return;
+        case RAFT_EVENT_SNAPSHOT_SENT:
+                raft_on_snapshot_sent(r, event);
                 return;
         }
 }
@@ -273,13 +319,16 @@ static void assert_sound(const struct raft *r)
         assert(r->term > r->term_before || r->vote == r->vote_before ||
                r->vote_before == NODE_NOBODY);
         assert(r->log.base_index <= r->commit && r->commit <= last);
+        assert(r->log.base_index <= r->snapshot_index && r->snapshot_index <= r->commit);
+        assert(r->memberships.list[0].index <= r->log.base_index);
+        assert(raft_membership(r)->index <= last);
         assert(r->disk.last <= last);
         assert(raft_log_last_term(&r->log) <= r->term);
         if (r->role != RAFT_LEADER)
                 return;
         assert(r->leader == r->config.self && r->vote == r->config.self);
-        for (unsigned i = 0; i < r->config.members.n_voters; i++) {
-                const struct raft_peer *p = &r->peers[r->config.members.voters[i]];
+        for (unsigned i = 0; i < r->n_targets; i++) {
+                const struct raft_peer *p = &r->peers[r->targets[i]];
 
                 assert(p->match <= last && p->match < p->next && p->next <= last + 1);
         }
@@ -290,6 +339,10 @@ static void finish(struct raft *r, struct raft_effects *ret)
 {
         bool changed;
 
+        if (r->memberships.changed) {
+                r->memberships.changed = false;
+                raft_effect_add(r, RAFT_MEMBERS_CHANGED)->index = raft_membership(r)->index;
+        }
         raft_persist_flush(r);
         if (r->reply_due)
                 raft_send(r, &r->reply);
@@ -297,7 +350,9 @@ static void finish(struct raft *r, struct raft_effects *ret)
         raft_flush_acknowledgement(r);
         if (r->role == RAFT_LEADER) {
                 raft_flush_appends(r);
+                raft_leave(r);
                 raft_flush_transfer(r);
+                raft_leave_at_last(r);
         }
         if (r->commit > r->commit_told) {
                 r->commit_told = r->commit;
@@ -362,9 +417,9 @@ bool raft_is_ready(const struct raft *r)
         return r->role == RAFT_LEADER && r->commit >= r->first_of_term;
 }
 
-const struct raft_members *raft_members(const struct raft *r)
+uint64_t raft_index_snapshot(const struct raft *r)
 {
-        return &r->config.members;
+        return r->snapshot_index;
 }
 
 const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index)
@@ -404,6 +459,16 @@ const char *raft_refusal_name(enum raft_refusal refusal)
                 return "no other voter";
         case RAFT_BAD_COMMAND:
                 return "not a command";
+        case RAFT_CHANGE_PENDING:
+                return "the last change of the members is not committed yet";
+        case RAFT_BAD_CHANGE:
+                return "not a change of one voter that leaves one";
+        case RAFT_NOT_CAUGHT_UP:
+                return "the new voter does not keep up with the log yet";
+        case RAFT_NO_QUORUM:
+                return "too few of the voters that would be left answer";
+        case RAFT_OLD_SNAPSHOT:
+                return "the log is further than the snapshot";
         }
         return "unknown";
 }

@@ -42,7 +42,7 @@ void raft_on_read(struct raft *r, uint64_t context)
 
 static uint64_t round_answered(const struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
+        const struct raft_members *members = raft_members(r);
         uint64_t values[MEMBERS_MAX];
 
         for (unsigned i = 0; i < members->n_voters; i++) {

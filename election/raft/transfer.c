@@ -5,10 +5,9 @@
  */
 #include "election/raft/raft-internal.h"
 
-/* The voter with most on its disk among those that answer. */
-static node_id best_target(const struct raft *r)
+node_id raft_best_target(const struct raft *r)
 {
-        const struct raft_members *members = &r->config.members;
+        const struct raft_members *members = raft_members(r);
         node_id best = NODE_NOBODY;
 
         for (unsigned i = 0; i < members->n_voters; i++) {
@@ -21,6 +20,15 @@ static node_id best_target(const struct raft *r)
                         best = id;
         }
         return best;
+}
+
+void raft_start_transfer(struct raft *r, node_id target)
+{
+        r->transfer = (struct raft_transfer){
+                .target = target,
+                .deadline = instant_after(r->now, r->config.election_timeout),
+        };
+        raft_note_peer(r, RAFT_NOTE_TRANSFER_STARTED, target);
 }
 
 void raft_on_transfer(struct raft *r, const struct raft_event *event)
@@ -36,22 +44,19 @@ void raft_on_transfer(struct raft *r, const struct raft_event *event)
                 return;
         }
         if (target == NODE_NOBODY)
-                target = best_target(r);
-        if (target == r->config.self || !raft_is_voter(&r->config.members, target)) {
+                target = raft_best_target(r);
+        if (target == r->config.self || !raft_is_voter(raft_members(r), target)) {
                 raft_refuse(r, event->type, RAFT_BAD_TARGET, event->context);
                 return;
         }
-        r->transfer = (struct raft_transfer){
-                .target = target,
-                .deadline = instant_after(r->now, r->config.election_timeout),
-        };
-        raft_note_peer(r, RAFT_NOTE_TRANSFER_STARTED, target);
+        raft_start_transfer(r, target);
 }
 
 void raft_fail_transfer(struct raft *r)
 {
         raft_note_peer(r, RAFT_NOTE_TRANSFER_FAILED, r->transfer.target);
         r->transfer.target = NODE_NOBODY;
+        raft_leave_at_last(r);
 }
 
 /* Tells the target when it has all on its disk, and again with each heartbeat. */
@@ -77,7 +82,7 @@ static bool is_ready(const struct raft *r, const struct raft_message *m)
 {
         uint64_t term;
 
-        return raft_persist_has_term(r) && r->disk.last >= m->log_index &&
+        return raft_votes(r) && raft_persist_has_term(r) && r->disk.last >= m->log_index &&
                raft_log_term_at(&r->log, m->log_index, &term) && term == m->log_term;
 }
 

@@ -18,7 +18,7 @@ static void set_ask_deadline(struct raft *r)
 
 void raft_start_pre_vote(struct raft *r)
 {
-        assert(r->role != RAFT_LEADER);
+        assert(r->role != RAFT_LEADER && raft_votes(r));
         r->role = RAFT_PRE_CANDIDATE;
         /* Who asks for pre-votes must grant them, too; so it no longer follows anybody. */
         r->leader = NODE_NOBODY;
@@ -28,13 +28,13 @@ void raft_start_pre_vote(struct raft *r)
         set_ask_deadline(r);
         raft_reset_election_timer(r);
         raft_note_peer(r, RAFT_NOTE_PRE_VOTE_STARTED, NODE_NOBODY);
-        if (raft_is_quorum(&r->config.members, r->granted))
+        if (raft_is_quorum(raft_members(r), r->granted))
                 raft_campaign(r, false);
 }
 
 void raft_campaign(struct raft *r, bool by_order)
 {
-        assert(r->role != RAFT_LEADER);
+        assert(r->role != RAFT_LEADER && raft_votes(r));
         r->role = RAFT_CANDIDATE;
         raft_set_term(r, r->term + 1);
         r->vote = r->config.self;
@@ -49,6 +49,11 @@ void raft_campaign(struct raft *r, bool by_order)
 
 void raft_election_timeout(struct raft *r)
 {
+        if (!raft_votes(r)) { /* nothing to do until somebody leads us again */
+                raft_become_follower(r, r->term, NODE_NOBODY);
+                r->election_deadline = INSTANT_FOREVER;
+                return;
+        }
         if (r->config.pre_vote)
                 raft_start_pre_vote(r);
         else
@@ -69,7 +74,7 @@ void raft_count_own_vote(struct raft *r)
         if (r->role != RAFT_CANDIDATE || !raft_persist_has_vote(r))
                 return;
         r->granted |= bit_of(r->config.self);
-        if (raft_is_quorum(&r->config.members, r->granted))
+        if (raft_is_quorum(raft_members(r), r->granted))
                 raft_become_leader(r);
 }
 
@@ -83,6 +88,15 @@ static bool leader_is_alive(const struct raft *r, node_id candidate)
                 return true;
         return r->leader != NODE_NOBODY && r->leader != candidate &&
                !instant_reached(instant_after(r->contact, r->config.election_timeout), r->now);
+}
+
+/*
+ * Whose vote counts, the candidate's configuration decides: ours may be older, and a learner that
+ * was promoted and does not know it yet may be needed. Who has nothing at all is asked by mistake.
+ */
+static bool may_take_part(const struct raft *r)
+{
+        return raft_votes(r) || raft_log_last(&r->log) > 0;
 }
 
 /* The later term wins, whatever the length; then the longer log. */
@@ -110,6 +124,8 @@ void raft_on_pre_vote(struct raft *r, const struct raft_message *m)
 {
         bool granted = m->term > r->term && log_is_up_to_date(r, m) && !leader_is_alive(r, m->from);
 
+        if (!may_take_part(r))
+                return;
         /* A refusal tells our real term: the asker must learn it, or it may ask for ever. */
         raft_reply(r, &(struct raft_message){
                               .type = RAFT_PRE_VOTE_REPLY,
@@ -127,7 +143,7 @@ void raft_on_pre_vote_reply(struct raft *r, const struct raft_message *m)
         if (r->role != RAFT_PRE_CANDIDATE || !m->granted || m->term != r->term + 1)
                 return;
         r->granted |= bit_of(m->from);
-        if (raft_is_quorum(&r->config.members, r->granted))
+        if (raft_is_quorum(raft_members(r), r->granted))
                 raft_campaign(r, false);
 }
 
@@ -142,6 +158,8 @@ static bool may_vote_for(const struct raft *r, const struct raft_message *m)
 
 void raft_on_vote(struct raft *r, const struct raft_message *m)
 {
+        if (!may_take_part(r))
+                return;
         /* The mark of a transfer skips stickiness and nothing else. */
         if (m->term >= r->term && !m->transfer && leader_is_alive(r, m->from))
                 return;
@@ -168,14 +186,14 @@ void raft_on_vote_reply(struct raft *r, const struct raft_message *m)
         if (r->role != RAFT_CANDIDATE || !m->granted || m->term != r->term)
                 return;
         r->granted |= bit_of(m->from);
-        if (raft_is_quorum(&r->config.members, r->granted))
+        if (raft_is_quorum(raft_members(r), r->granted))
                 raft_become_leader(r);
 }
 
 /* Asks all who have not granted yet. */
 static void ask(struct raft *r, enum raft_message_type type)
 {
-        const struct raft_members *members = &r->config.members;
+        const struct raft_members *members = raft_members(r);
 
         for (unsigned i = 0; i < members->n_voters; i++) {
                 if (members->voters[i] == r->config.self ||

@@ -37,6 +37,7 @@ void rig_start(struct rig *rig, const struct rig_setup *setup)
                 };
         *rig = (struct rig){ .now = 1000 * 1000 };
         rig->raft = raft_new(&config, &durable, (struct instant){ rig->now });
+        rig_persist(rig); /* nothing yet; the first step only tells the configuration */
 }
 
 void rig_done(struct rig *rig)

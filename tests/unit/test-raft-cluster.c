@@ -304,6 +304,9 @@ static void on_effect(struct group *g, node_id id, const struct raft_effect *e)
         case RAFT_APPENDED:
         case RAFT_PROPOSED:
         case RAFT_REFUSED:
+        case RAFT_MEMBERS_CHANGED:
+        case RAFT_SNAPSHOT_WANTED:
+        case RAFT_INSTALLED:
         case RAFT_NOTE:
                 return;
         }

@@ -30,6 +30,10 @@ static const struct raft_entry entries[] = {
         { .index = 10, .term = 5, .type = RAFT_ENTRY_COMMAND, .bytes = bytes, .n = 0 },
 };
 
+/* Voters 1, 2 and 9, learner 4, and what others put behind it. */
+static const uint8_t configuration[] = { 3, 1, 2, 9, 1, 4, 'x', 'y' };
+static const struct raft_entry change = { .index = 8, .term = 3, .type = RAFT_ENTRY_MEMBERS, .bytes = configuration, .n = sizeof(configuration) };
+
 static const struct raft_message messages[] = {
         { .type = RAFT_PRE_VOTE, .from = 1, .to = 2, .term = 6, .log_index = 7, .log_term = 5 },
         { .type = RAFT_PRE_VOTE, .from = 1, .to = 2, .term = 1 },
@@ -43,6 +47,8 @@ static const struct raft_message messages[] = {
         { .type = RAFT_APPEND_REPLY, .from = 3, .to = 2, .term = 6, .log_index = 7, .round = 4, .hint_index = 6, .hint_term = 2 },
         { .type = RAFT_APPEND_REPLY, .from = 3, .to = 2, .term = 6, .log_index = 7, .round = 4, .transfer = true },
         { .type = RAFT_TIMEOUT_NOW, .from = 3, .to = 2, .term = 6, .log_index = 7, .log_term = 6 },
+        { .type = RAFT_APPEND, .from = 3, .to = 2, .term = 6, .log_index = 7, .log_term = 2, .commit = 7, .round = 4, .quiet = true },
+        { .type = RAFT_APPEND, .from = 3, .to = 2, .term = 6, .log_index = 7, .log_term = 2, .round = 4, .entries = &change, .n_entries = 1 },
 };
 /* clang-format on */
 
@@ -84,6 +90,7 @@ static void assert_same(const struct raft_message *a, const struct raft_message 
         assert_int_equal(a->hint_term, b->hint_term);
         assert_int_equal(a->granted, b->granted);
         assert_int_equal(a->transfer, b->transfer);
+        assert_int_equal(a->quiet, b->quiet);
         assert_int_equal(a->n_entries, b->n_entries);
         for (size_t i = 0; i < a->n_entries; i++) {
                 assert_int_equal(a->entries[i].index, b->entries[i].index);
@@ -159,7 +166,7 @@ static void unknown_types_members_and_flags_are_refused(void **state)
                 assert_false(decodes_with(i, OFFSET_TO, 0));
                 assert_false(decodes_with(i, OFFSET_TO, MEMBERS_MAX + 1));
                 assert_false(decodes_with(i, OFFSET_TO, messages[i].from));
-                assert_false(decodes_with(i, OFFSET_FLAGS, 4));
+                assert_false(decodes_with(i, OFFSET_FLAGS, 8));
                 assert_false(decodes_with(i, OFFSET_FLAGS, 3));
         }
         assert_false(decodes_with(0, OFFSET_FLAGS, 1)); /* a pre-vote grants nothing, */
@@ -177,12 +184,51 @@ static void number_of_entries_must_be_true_and_bounded(void **state)
         assert_false(decodes_with(8, OFFSET_N_ENTRIES, 1)); /* not an append */
 }
 
-static void entries_of_an_unknown_type_and_members_are_refused(void **state)
+static void entries_of_an_unknown_type_are_refused(void **state)
 {
         (void)state;
         assert_true(decodes_with(6, OFFSET_ENTRY_TYPE, RAFT_ENTRY_NOOP));
-        assert_false(decodes_with(6, OFFSET_ENTRY_TYPE, RAFT_ENTRY_MEMBERS));
+        assert_false(decodes_with(6, OFFSET_ENTRY_TYPE, RAFT_ENTRY_MEMBERS)); /* without any */
         assert_false(decodes_with(6, OFFSET_ENTRY_TYPE, RAFT_ENTRY_MEMBERS + 1));
+}
+
+/* Whether an append of one configuration with these bytes is taken. */
+static bool decodes_configuration(const uint8_t *configuration_bytes, size_t n)
+{
+        struct raft_entry entry = change;
+        struct raft_message m = messages[13];
+
+        entry.bytes = configuration_bytes;
+        entry.n = n;
+        m.entries = &entry;
+        return decodes_message(&m);
+}
+
+#define DECODES(...)                                                                               \
+        decodes_configuration((const uint8_t[]){ __VA_ARGS__ },                                    \
+                              sizeof((const uint8_t[]){ __VA_ARGS__ }))
+
+static void configurations_that_are_none_are_refused(void **state)
+{
+        uint8_t *large = must_alloc(RAFT_CONTEXT_BYTES_MAX + 5, 1);
+
+        (void)state;
+        assert_true(DECODES(1, 1, 0));
+        assert_true(DECODES(2, 1, 9, 2, 8, 3));
+        assert_false(DECODES(0, 0)); /* no voter */
+        assert_false(DECODES(0, 1, 1));
+        assert_false(DECODES(1, 1)); /* cut */
+        assert_false(DECODES(1, 1, 2, 2));
+        assert_false(DECODES(1, 0, 0)); /* no ids */
+        assert_false(DECODES(1, 10, 0));
+        assert_false(DECODES(2, 3, 3, 0)); /* twice */
+        assert_false(DECODES(2, 1, 2, 1, 2)); /* both */
+        assert_false(DECODES(10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0));
+        assert_false(DECODES(255, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0));
+        large[0] = large[1] = 1;
+        assert_true(decodes_configuration(large, RAFT_CONTEXT_BYTES_MAX + 3));
+        assert_false(decodes_configuration(large, RAFT_CONTEXT_BYTES_MAX + 4));
+        free(large);
 }
 
 static void inconsistent_messages_are_refused(void **state)
@@ -221,6 +267,9 @@ static void inconsistent_messages_are_refused(void **state)
         assert_false(decodes_message(&m));
         m = messages[9];
         m.hint_index = 8; /* behind what was rejected */
+        assert_false(decodes_message(&m));
+        m = messages[6];
+        m.quiet = true; /* with entries */
         assert_false(decodes_message(&m));
         m = messages[9];
         m.granted = true; /* a hint with a grant */
@@ -338,7 +387,8 @@ int main(void)
                 cmocka_unit_test(message_cut_anywhere_is_refused),
                 cmocka_unit_test(unknown_types_members_and_flags_are_refused),
                 cmocka_unit_test(number_of_entries_must_be_true_and_bounded),
-                cmocka_unit_test(entries_of_an_unknown_type_and_members_are_refused),
+                cmocka_unit_test(entries_of_an_unknown_type_are_refused),
+                cmocka_unit_test(configurations_that_are_none_are_refused),
                 cmocka_unit_test(inconsistent_messages_are_refused),
                 cmocka_unit_test(entries_must_be_consecutive_and_their_terms_must_not_fall),
                 cmocka_unit_test(bytes_of_entries_are_bounded),

@@ -87,13 +87,17 @@ static void target_that_is_not_ready_ends_the_transfer(void **state)
         rig_start(&rig, &(struct rig_setup){ .n_voters = 3 });
         rig_lead(&rig);
         transfer_to(&rig, 2);
-        rig_receive(&rig,
-                    (struct raft_message){
-                            .type = RAFT_APPEND_REPLY, .from = 3, .term = 1, .transfer = true });
+        rig_receive(&rig, (struct raft_message){ .type = RAFT_APPEND_REPLY,
+                                                 .from = 3,
+                                                 .term = 1,
+                                                 .round = rig.round,
+                                                 .transfer = true });
         assert_null(rig_noted(&rig, RAFT_NOTE_TRANSFER_FAILED)); /* it was not asked */
-        rig_receive(&rig,
-                    (struct raft_message){
-                            .type = RAFT_APPEND_REPLY, .from = 2, .term = 1, .transfer = true });
+        rig_receive(&rig, (struct raft_message){ .type = RAFT_APPEND_REPLY,
+                                                 .from = 2,
+                                                 .term = 1,
+                                                 .round = rig.round,
+                                                 .transfer = true });
         assert_int_equal(rig_noted(&rig, RAFT_NOTE_TRANSFER_FAILED)->peer, 2);
         rig_propose(&rig, 1);
         assert_non_null(rig_effect(&rig, RAFT_PROPOSED));

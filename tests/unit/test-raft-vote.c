@@ -507,7 +507,7 @@ static void even_groups_need_more_than_half(void **state)
         rig_done(&rig);
 }
 
-static void strangers_and_echoes_are_not_heard(void **state)
+static void answers_of_strangers_and_echoes_are_not_heard(void **state)
 {
         struct rig rig;
 
@@ -516,7 +516,7 @@ static void strangers_and_echoes_are_not_heard(void **state)
         rig_timeout(&rig);
         rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, 4, 1, true));
         rig_receive(&rig, reply(RAFT_PRE_VOTE_REPLY, RIG_SELF, 1, true));
-        rig_receive(&rig, vote(7, 9, 0, 0));
+        rig_receive(&rig, reply(RAFT_VOTE_REPLY, 4, 9, false));
         assert_int_equal(raft_role(rig.raft), RAFT_PRE_CANDIDATE);
         assert_int_equal(raft_term(rig.raft), 0);
         assert_int_equal(rig.effects.n, 0);
@@ -646,7 +646,7 @@ int main(void)
                 cmocka_unit_test(duplicated_vote_counts_once),
                 cmocka_unit_test(vote_of_another_term_or_refused_does_not_count),
                 cmocka_unit_test(even_groups_need_more_than_half),
-                cmocka_unit_test(strangers_and_echoes_are_not_heard),
+                cmocka_unit_test(answers_of_strangers_and_echoes_are_not_heard),
                 cmocka_unit_test(member_without_others_leads_when_its_vote_is_on_disk),
                 cmocka_unit_test(candidate_that_times_out_asks_again_from_the_start),
                 cmocka_unit_test(who_has_not_granted_is_asked_again_each_heartbeat),
