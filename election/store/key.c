@@ -290,16 +290,36 @@ static enum store_error compare_and_delete(struct change *c)
         return error ? error : remove_node(c, STORE_DID_COMPARE_AND_DELETE);
 }
 
+static enum store_error count(struct store_counter *counter, enum store_error error)
+{
+        if (error)
+                counter->fail++;
+        else
+                counter->success++;
+        return error;
+}
+
 /* Which operation a PUT means: section 4 of the API. */
 static enum store_error put(struct change *c)
 {
+        struct store_stats *stats = &c->store->stats;
+
         if (c->command->condition == STORE_MUST_NOT_EXIST)
-                return create(c);
+                return count(&stats->creates, create(c));
         if (has_comparison(c->command))
-                return compare_and_swap(c);
+                return count(&stats->compare_and_swaps, compare_and_swap(c));
         if (c->command->condition == STORE_MUST_EXIST)
-                return update(c);
-        return set(c);
+                return count(&stats->updates, update(c));
+        return count(&stats->sets, set(c));
+}
+
+static enum store_error remove_something(struct change *c)
+{
+        struct store_stats *stats = &c->store->stats;
+
+        if (has_comparison(c->command))
+                return count(&stats->compare_and_deletes, compare_and_delete(c));
+        return count(&stats->deletes, remove_key(c));
 }
 
 static bool is_forbidden(const struct change *c)
@@ -320,9 +340,9 @@ static enum store_error perform(struct change *c)
         case STORE_SET:
                 return put(c);
         case STORE_CREATE:
-                return create_in_order(c);
+                return count(&c->store->stats.creates, create_in_order(c));
         case STORE_DELETE:
-                return has_comparison(c->command) ? compare_and_delete(c) : remove_key(c);
+                return remove_something(c);
         }
         return STORE_INVALID_FIELD;
 }
@@ -363,6 +383,7 @@ bool key_expire(struct store *s, const struct store_expiry *expiry, struct store
         c.node = tree_find(&s->tree, c.path, c.n_path);
         if (!c.node || !c.node->lease || c.node->lease->granted != expiry->renewed)
                 return false;
+        s->stats.expirations++;
         (void)remove_node(&c, STORE_DID_EXPIRE); /* nothing is left to refuse it */
         return true;
 }

@@ -12,6 +12,7 @@ struct store {
         struct watch watch;
         struct session_table sessions;
         uint64_t index; /* of the last change of the tree */
+        struct store_stats stats;
         uint64_t applied; /* log index of the last command */
 
         /* The last command and what it did: results point into them until the next. */

@@ -299,6 +299,40 @@ enum store_error store_watch_add(struct store *s, const char *path, bool recursi
         return STORE_OK;
 }
 
+enum store_error store_watch_stream(struct store *s, const char *path, bool recursive,
+                                    uint64_t since, uint64_t *ret_watcher)
+{
+        uint64_t number;
+
+        if (since > 0 && since <= s->index && since < store_history_oldest(s))
+                return STORE_INDEX_CLEARED;
+        number = watch_stream(&s->watch, path, strlen(path), recursive, since);
+        if (number == 0)
+                return STORE_WATCHER_CLEARED;
+        *ret_watcher = number;
+        return STORE_OK;
+}
+
+bool store_watch_is_over(const struct store *s, uint64_t watcher)
+{
+        return watch_is_over(&s->watch, watcher);
+}
+
+size_t store_watch_move(struct store *to, struct store *from, const uint64_t **ret_woken)
+{
+        watch_move(&to->watch, to->index, &from->watch, from->index);
+        *ret_woken = to->watch.woken;
+        return to->watch.n_woken;
+}
+
+struct store_stats store_stats(const struct store *s)
+{
+        struct store_stats stats = s->stats;
+
+        stats.watchers = watch_count(&s->watch);
+        return stats;
+}
+
 const struct store_event *store_watch_take(struct store *s, uint64_t watcher)
 {
         return watch_take(&s->watch, watcher);

@@ -24,6 +24,7 @@ enum {
         STORE_HISTORY_MAX = 1000, /* events that a late watcher can still read */
         STORE_HISTORY_BYTES_MAX = 64 * 1024 * 1024, /* of them, but for the newest */
         STORE_WATCHERS_MAX = 10000,
+        STORE_STREAM_MAX = 100, /* events that one who stays may leave waiting */
         STORE_BATCH_MAX = SERVICES_MAX, /* leases in one renewal or expiry */
         STORE_POSITION_MAX = 128, /* bytes of the position that a renewal carries */
         STORE_SESSIONS_MAX = 4, /* processes of one node that are remembered; see store_origin */
@@ -380,14 +381,52 @@ int store_path_clean(const char *path, char *ret, size_t size);
 enum store_error store_watch_add(struct store *s, const char *path, bool recursive, uint64_t since,
                                  const struct store_event **ret_event, uint64_t *ret_watcher);
 /*
- * The event that woke @watcher, valid until the next apply; the watcher is forgotten by this. NULL
- * if it still waits, or was never there.
+ * Watches like store_watch_add(), but the watcher stays until it is removed: every event that
+ * matches waits for store_watch_take() in its turn, those that the history has from @since on at
+ * once. It is woken by each command that adds one. One that leaves STORE_STREAM_MAX later events
+ * waiting gets those, and then is over.
+ */
+enum store_error store_watch_stream(struct store *s, const char *path, bool recursive,
+                                    uint64_t since, uint64_t *ret_watcher);
+/*
+ * The next event that waits for @watcher, valid until the next apply; one that does not stay is
+ * forgotten by this. NULL if nothing waits, or it was never there.
  */
 const struct store_event *store_watch_take(struct store *s, uint64_t watcher);
+/* Nothing waits, and nothing will come: it fell behind, or the events it waited for were lost. */
+bool store_watch_is_over(const struct store *s, uint64_t watcher);
 void store_watch_remove(struct store *s, uint64_t watcher);
+
+/*
+ * The watchers of @from go on with @to, which takes its place and has none yet, under their
+ * numbers: what changed in between they find in its history, or they are over if that does not
+ * reach back so far. @ret_woken lends the numbers of those that now have an event waiting or
+ * are over, until the next apply. Returns how many.
+ */
+size_t store_watch_move(struct store *to, struct store *from, const uint64_t **ret_woken);
 
 /* The index of the oldest event that a watcher can still read; one above store_index() if none. */
 uint64_t store_history_oldest(const struct store *s);
+
+/* How often each operation was applied here, for /v2/stats/store; repetitions do not count. */
+struct store_counter {
+        uint64_t success;
+        uint64_t fail;
+};
+
+struct store_stats {
+        struct store_counter sets;
+        struct store_counter deletes;
+        struct store_counter updates;
+        struct store_counter creates;
+        struct store_counter compare_and_swaps;
+        struct store_counter compare_and_deletes;
+        uint64_t expirations; /* of keys */
+        uint64_t watchers; /* now */
+};
+
+/* Since the store was made, or read; reads are counted by whoever serves them. */
+struct store_stats store_stats(const struct store *s);
 
 const char *store_error_message(enum store_error error);
 const char *store_action_name(enum store_action action);

@@ -77,7 +77,7 @@ static size_t next_part(const char *path, size_t n, size_t from)
 enum store_error tree_lookup(const struct tree *t, const char *path, size_t n,
                              struct store_node **ret, size_t *ret_n)
 {
-        const struct store_node *parent = t->root;
+        const struct store_node *parent;
         size_t n_part = 0;
 
         *ret = tree_find(t, path, n);
@@ -85,7 +85,13 @@ enum store_error tree_lookup(const struct tree *t, const char *path, size_t n,
         if (*ret)
                 return STORE_OK;
 
-        /* Something is missing: walk down from the root until that shows. */
+        /* Mostly it is only the key itself. */
+        parent = tree_find(t, path, path_parent(path, n));
+        if (parent && node_is_directory(parent))
+                return STORE_KEY_NOT_FOUND;
+
+        /* Otherwise walk down from the root until it shows what is missing, or in the way. */
+        parent = t->root;
         while (parent && node_is_directory(parent)) {
                 n_part = next_part(path, n, n_part);
                 parent = tree_find(t, path, n_part);

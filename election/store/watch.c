@@ -1,6 +1,7 @@
 /* History and watchers; see watch.h. */
 #include "election/store/watch.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,9 +12,14 @@ struct watcher {
         UT_hash_handle hh;
         uint64_t number;
         bool recursive;
+        bool stays; /* it is shown more than one event */
         uint64_t since;
-        struct event *event; /* what woke it */
-        struct watch_point *point; /* NULL once it is woken */
+        uint64_t woken_by; /* the command that woke it last */
+        struct watch_point *point; /* NULL once nothing more will come */
+
+        struct event **events; /* that wait, from @first on */
+        size_t first, n, n_max;
+        size_t n_granted; /* of them do not count for STORE_STREAM_MAX: they were there before it */
         struct watcher *next, *previous;
 };
 
@@ -73,17 +79,52 @@ static void forget(struct watch *w, struct watcher *watcher)
 {
         if (watcher->point)
                 leave_point(w, watcher);
-        event_unref(watcher->event);
+        for (size_t i = 0; i < watcher->n; i++)
+                event_unref(watcher->events[watcher->first + i]);
+        free(watcher->events);
         HASH_DEL(w->watchers, watcher);
         free(watcher);
 }
 
-static void wake(struct watch *w, struct watcher *watcher, struct event *e)
+static void push_event(struct watcher *watcher, struct event *e)
 {
-        watcher->event = event_ref(e);
-        leave_point(w, watcher);
+        if (watcher->first > 0 && watcher->first + watcher->n == watcher->n_max) {
+                memmove(watcher->events, watcher->events + watcher->first,
+                        watcher->n * sizeof(struct event *));
+                watcher->first = 0;
+        }
+        MUST_GROW(watcher->events, watcher->first + watcher->n, watcher->n_max);
+        watcher->events[watcher->first + watcher->n++] = event_ref(e);
+}
+
+/* Takes the first event that waits; the reference goes to the caller. */
+static struct event *pop_event(struct watcher *watcher)
+{
+        struct event *e = watcher->events[watcher->first++];
+
+        if (--watcher->n == 0)
+                watcher->first = 0;
+        if (watcher->n_granted > 0)
+                watcher->n_granted--;
+        return e;
+}
+
+static void tell(struct watch *w, struct watcher *watcher)
+{
+        if (watcher->woken_by == w->command)
+                return;
+        watcher->woken_by = w->command;
         MUST_GROW(w->woken, w->n_woken, w->n_woken_max);
         w->woken[w->n_woken++] = watcher->number;
+}
+
+/* An event more, the last one if the watcher does not stay, or cannot keep up. */
+static void wake(struct watch *w, struct watcher *watcher, struct event *e)
+{
+        push_event(watcher, e);
+        if (!watcher->stays || watcher->n - watcher->n_granted >= STORE_STREAM_MAX)
+                leave_point(w, watcher);
+        tell(w, watcher);
 }
 
 /* Wakes those at one point; with @only_recursive those who look below it, too. */
@@ -156,6 +197,7 @@ void watch_begin(struct watch *w)
                 event_unref(w->taken[i]);
         w->n_taken = 0;
         w->n_woken = 0;
+        w->command++;
 }
 
 void watch_done(struct watch *w)
@@ -210,17 +252,54 @@ static void join_point(struct watch *w, struct watcher *watcher, const char *pat
         p->first = watcher;
 }
 
-uint64_t watch_add(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since)
+static struct watcher *make_watcher(struct watch *w, bool recursive, uint64_t since)
 {
         struct watcher *watcher;
 
         if (HASH_COUNT(w->watchers) >= STORE_WATCHERS_MAX)
-                return 0;
+                return NULL;
         watcher = must_alloc(1, sizeof(*watcher));
         watcher->number = ++w->last_watcher;
         watcher->recursive = recursive;
         watcher->since = since;
         HASH_ADD(hh, w->watchers, number, sizeof(watcher->number), watcher);
+        return watcher;
+}
+
+uint64_t watch_add(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since)
+{
+        struct watcher *watcher = make_watcher(w, recursive, since);
+
+        if (!watcher)
+                return 0;
+        join_point(w, watcher, path, n);
+        return watcher->number;
+}
+
+/* Lets those events wait that the history has from @since on. */
+static void catch_up(const struct watch *w, struct watcher *watcher, const char *path, size_t n,
+                     uint64_t since)
+{
+        struct event *e = watch_search(w, path, n, watcher->recursive, since);
+
+        while (e) {
+                push_event(watcher, e);
+                e = watcher->stays
+                            ? watch_search(w, path, n, watcher->recursive, e->shown.index + 1)
+                            : NULL;
+        }
+        watcher->n_granted = watcher->n;
+}
+
+uint64_t watch_stream(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since)
+{
+        struct watcher *watcher = make_watcher(w, recursive, since);
+
+        if (!watcher)
+                return 0;
+        watcher->stays = true;
+        if (since > 0)
+                catch_up(w, watcher, path, n, since);
         join_point(w, watcher, path, n);
         return watcher->number;
 }
@@ -230,13 +309,21 @@ const struct store_event *watch_take(struct watch *w, uint64_t number)
         struct watcher *watcher = find_watcher(w, number);
         struct event *e;
 
-        if (!watcher || !watcher->event)
+        if (!watcher || watcher->n == 0)
                 return NULL;
-        e = event_ref(watcher->event);
+        e = pop_event(watcher);
         MUST_GROW(w->taken, w->n_taken, w->n_taken_max);
         w->taken[w->n_taken++] = e;
-        forget(w, watcher);
+        if (!watcher->stays)
+                forget(w, watcher);
         return &e->shown;
+}
+
+bool watch_is_over(const struct watch *w, uint64_t number)
+{
+        const struct watcher *watcher = find_watcher(w, number);
+
+        return watcher && watcher->n == 0 && !watcher->point;
 }
 
 void watch_remove(struct watch *w, uint64_t number)
@@ -245,4 +332,54 @@ void watch_remove(struct watch *w, uint64_t number)
 
         if (watcher)
                 forget(w, watcher);
+}
+
+size_t watch_count(const struct watch *w)
+{
+        return HASH_COUNT(w->watchers);
+}
+
+/*
+ * One that waited at @path goes on behind index @seen: with what @w has of it, or not at all if @w begins
+ * too late.
+ */
+static void go_on(struct watch *w, uint64_t index, struct watcher *watcher, const char *path,
+                  size_t n, uint64_t seen)
+{
+        uint64_t since = watcher->since > seen ? watcher->since : seen + 1;
+
+        if (since <= index && since < watch_oldest(w, index)) {
+                tell(w, watcher);
+                return;
+        }
+        catch_up(w, watcher, path, n, since);
+        if (watcher->stays || watcher->n == 0)
+                join_point(w, watcher, path, n);
+        if (watcher->n > 0)
+                tell(w, watcher);
+}
+
+void watch_move(struct watch *to, uint64_t to_index, struct watch *from, uint64_t from_index)
+{
+        struct watcher *watcher, *next;
+
+        assert(!to->watchers);
+        watch_begin(to);
+        to->last_watcher = from->last_watcher;
+        HASH_ITER(hh, from->watchers, watcher, next) {
+                struct watch_point *p = watcher->point;
+                struct buffer path = { 0 };
+
+                HASH_DEL(from->watchers, watcher);
+                watcher->woken_by = 0;
+                HASH_ADD(hh, to->watchers, number, sizeof(watcher->number), watcher);
+                if (!p) {
+                        tell(to, watcher);
+                        continue;
+                }
+                buffer_put(&path, p->path, p->n_path);
+                leave_point(from, watcher);
+                go_on(to, to_index, watcher, (const char *)path.bytes, path.n, from_index);
+                buffer_done(&path);
+        }
 }

@@ -18,6 +18,7 @@ struct watch {
         struct watch_point *points; /* by path */
         struct watcher *watchers; /* by number */
         uint64_t last_watcher;
+        uint64_t command; /* counts them, so that each wakes a watcher once */
 
         /* Lent to the caller until the next command. */
         uint64_t *woken;
@@ -51,5 +52,15 @@ struct event *watch_search(const struct watch *w, const char *path, size_t n, bo
 
 /* A new watcher for events from @since on; its number, or 0 if there are too many. */
 uint64_t watch_add(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since);
+/* The same, one that stays; what the history has of it waits at once. */
+uint64_t watch_stream(struct watch *w, const char *path, size_t n, bool recursive, uint64_t since);
 const struct store_event *watch_take(struct watch *w, uint64_t number);
+bool watch_is_over(const struct watch *w, uint64_t number);
 void watch_remove(struct watch *w, uint64_t number);
+size_t watch_count(const struct watch *w);
+
+/*
+ * Moves all watchers from @from, whose last change has index @from_index, to @to, which has
+ * none and whose last change has @to_index.
+ */
+void watch_move(struct watch *to, uint64_t to_index, struct watch *from, uint64_t from_index);

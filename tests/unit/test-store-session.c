@@ -333,6 +333,43 @@ static void no_order_applies_twice(void **state)
         }
 }
 
+static void counted(const struct store_counter *c, uint64_t success, uint64_t fail)
+{
+        assert_true(c->success == success && c->fail == fail);
+}
+
+static void every_operation_is_counted_once(void **state)
+{
+        static const struct store_key_command commands[] = {
+                { .path = "/a", .value = "1" },
+                { .path = "/a", .value = "1", .condition = STORE_MUST_NOT_EXIST },
+                { .path = "/a/b", .value = "1" },
+                { .path = "/q", .value = "1", .action = STORE_CREATE },
+                { .path = "/a", .value = "2", .condition = STORE_MUST_EXIST },
+                { .path = "/b", .value = "2", .condition = STORE_MUST_EXIST },
+                { .path = "/a", .value = "3", .previous_value = "2", .n_previous_value = 1 },
+                { .path = "/a", .value = "3", .previous_value = "2", .n_previous_value = 1 },
+                { .path = "/a", .previous_index = 1, .action = STORE_DELETE },
+                { .path = "/q", .action = STORE_DELETE },
+        };
+        struct fixture *f = *state;
+        struct store_stats stats;
+
+        for (int round = 0; round < 2; round++)
+                for (size_t i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+                        apply(f, &(struct store_command){ .type = STORE_KEY,
+                                                          .origin = { 1, PROCESS, i + 1 },
+                                                          .key = commands[i] });
+        stats = store_stats(f->store);
+        counted(&stats.sets, 1, 1);
+        counted(&stats.creates, 1, 1);
+        counted(&stats.updates, 1, 1);
+        counted(&stats.compare_and_swaps, 1, 1);
+        counted(&stats.compare_and_deletes, 0, 1);
+        counted(&stats.deletes, 0, 1);
+        assert_true(stats.expirations == 0 && stats.watchers == 0);
+}
+
 static void settled_beyond_the_sequence_is_no_command(void **state)
 {
         const struct store_command c = { .type = STORE_KEY,
@@ -362,6 +399,7 @@ int main(void)
                 TEST(process_of_long_ago_is_refused),
                 TEST(late_commands_of_the_dead_do_not_end_the_living),
                 TEST(no_order_applies_twice),
+                TEST(every_operation_is_counted_once),
                 TEST(settled_beyond_the_sequence_is_no_command),
         };
 
