@@ -183,7 +183,8 @@ int conf_dump(const struct conf *conf, FILE *file);
 /*
  * Puts the member list that the cluster itself has agreed on, @n of @members, in place of the one
  * that was read; their strings are copied. Services follow: those that named members keep the ones
- * that are still there. A node that is no member any more keeps its id.
+ * that are still there. A node that is no member any more keeps its own entry, as an observer, and its id
+ * unless another one has it now.
  */
 void conf_adopt(struct conf *conf, const struct conf_member *members, size_t n);
 

@@ -258,11 +258,13 @@ static void the_list_of_the_cluster_replaces_that_of_the_files(void **state)
         assert_int_equal(conf->services[0]->n_members, 2);
         assert_int_equal(conf->services[0]->members[0], 3);
         assert_int_equal(conf->services[0]->members[1], 5);
-        assert_int_equal(conf->services[1]->n_members, 2);
-        assert_int_equal(conf->services[1]->members[0], 1);
+        assert_int_equal(conf->services[1]->n_members, 1); /* a is a witness now */
+        assert_int_equal(conf->services[1]->members[0], 5);
         conf_adopt(conf, members + 1, 2);
-        assert_int_equal(conf->self, 5); /* no member any more: its id stays */
-        assert_int_equal(conf->services[1]->n_members, 1);
+        assert_int_equal(conf->self, 5); /* no member any more: its id and entry stay, */
+        assert_int_equal(conf_member_by_id(conf, 5)->role, CONF_OBSERVER);
+        assert_int_equal(conf->services[0]->n_members, 1); /* for no service */
+        assert_int_equal(conf->services[1]->n_members, 0);
         conf_free(conf);
 }
 
