@@ -26,6 +26,8 @@
 
 #define REQUEST_TIMEOUT (2 * USEC_PER_SEC)
 #define REPORT_INTERVAL_MIN (200 * USEC_PER_MSEC)
+#define TURN_MAX (2 * USEC_PER_MSEC)
+#define TIMER_MAX (10 * USEC_PER_SEC)
 
 /* Somebody who waits for an answer of the core. */
 struct waiter {
@@ -39,6 +41,10 @@ struct engine {
         const struct conf *conf;
         struct event_base *base;
         struct event *timer;
+        struct instant timer_at; /* when it comes; INSTANT_FOREVER: it is not armed */
+        struct event *turn_end; /* comes when all that the loop has found was fed */
+        bool is_in_turn; /* something was fed since turn_end came last */
+        struct instant turn_began;
         struct event *disk_event;
         struct event *terminate;
         struct link *link;
@@ -200,16 +206,24 @@ static void carry_out(struct engine *e, const struct node_effect *effect)
         }
 }
 
+/*
+ * The loop's clock has other units and another rate, and most deadlines move on before they come: a
+ * timer that comes early does no harm, and is armed anew then.
+ */
 static void arm_timer(struct engine *e)
 {
-        usec_t wait = instant_until(node_deadline(e->node), clock_now());
+        struct instant deadline = node_deadline(e->node);
         struct timeval tv;
+        usec_t wait;
 
-        /* The loop's clock has other units and another rate: an early wake-up does no harm. */
-        if (wait > 10 * USEC_PER_SEC)
-                wait = 10 * USEC_PER_SEC;
+        if (instant_reached(e->timer_at, deadline))
+                return;
+        wait = instant_until(deadline, clock_now());
+        if (wait > TIMER_MAX)
+                wait = TIMER_MAX;
         tv = (struct timeval){ .tv_sec = (time_t)(wait / USEC_PER_SEC),
                                .tv_usec = (suseconds_t)(wait % USEC_PER_SEC) };
+        e->timer_at = deadline;
         if (evtimer_add(e->timer, &tv) < 0) {
                 (void)log_error(-ENOMEM, "cannot arm the timer");
                 stop(e, EXIT_FAILURE);
@@ -217,7 +231,7 @@ static void arm_timer(struct engine *e)
 }
 
 /* Lets one event happen at the time that it is now (rule L4: the clock is read after it came). */
-static void engine_feed(struct engine *e, struct node_event *event)
+static void step(struct engine *e, struct node_event *event)
 {
         struct node_effects effects;
 
@@ -227,16 +241,53 @@ static void engine_feed(struct engine *e, struct node_event *event)
         node_step(e->node, event, &effects);
         for (size_t i = 0; i < effects.n; i++)
                 carry_out(e, &effects.list[i]);
+}
+
+/* What the events of one turn of the loop have brought about goes out together. */
+static void end_turn(struct engine *e)
+{
+        e->is_in_turn = false;
+        if (instant_reached(node_deadline(e->node), clock_now()))
+                step(e, &(struct node_event){ .type = NODE_TIMEOUT });
+        peers_flush(e->peers);
         arm_timer(e);
+}
+
+static void begin_turn(struct engine *e)
+{
+        e->is_in_turn = true;
+        e->turn_began = clock_now();
+        event_active(e->turn_end, EV_TIMEOUT, 0); /* behind all that is active already */
+}
+
+static void engine_feed(struct engine *e, struct node_event *event)
+{
+        event->more = true;
+        step(e, event);
+        if (!e->is_in_turn)
+                begin_turn(e);
+        else if (instant_reached(instant_after(e->turn_began, TURN_MAX), e->now))
+                end_turn(e); /* the others do not wait until we have read all that there is */
 }
 
 /* Events. */
 
 static void on_timer(evutil_socket_t fd, short what, void *userdata)
 {
+        struct engine *e = userdata;
+
         (void)fd;
         (void)what;
-        engine_feed(userdata, &(struct node_event){ .type = NODE_TIMEOUT });
+        e->timer_at = INSTANT_FOREVER;
+        if (!e->is_in_turn)
+                begin_turn(e);
+}
+
+static void on_turn_end(evutil_socket_t fd, short what, void *userdata)
+{
+        (void)fd;
+        (void)what;
+        end_turn(userdata);
 }
 
 static void on_disk(evutil_socket_t fd, short what, void *userdata)
@@ -282,11 +333,12 @@ static void on_peers_event(void *userdata, const struct peers_event *event)
                 log_info("lost the connection to %s: %s", name, event->reason);
                 break;
         case PEERS_HEARD:
+                log_debug("%s is connected to us", name);
+                break;
         case PEERS_LOST:
-                log_debug("%s %s us: %s", name,
-                          event->type == PEERS_HEARD ? "is connected to"
-                                                     : "is no longer connected to",
-                          event->reason);
+                log_debug("%s is no longer connected to us: %s", name, event->reason);
+                /* A process that died closes its connections; whether it did, the others say. */
+                engine_feed(e, &(struct node_event){ .type = NODE_SUSPECT, .from = event->node });
                 break;
         case PEERS_REFUSED:
         case PEERS_STRANGER:
@@ -621,8 +673,10 @@ static int start(struct engine *e)
                 return -ENOMEM;
         (void)event_base_priority_init(e->base, 2); /* cannot fail before the first event */
         e->timer = evtimer_new(e->base, on_timer, e);
+        e->timer_at = INSTANT_FOREVER;
+        e->turn_end = event_new(e->base, -1, 0, on_turn_end, e);
         e->terminate = evsignal_new(e->base, SIGTERM, on_terminate, e);
-        if (!e->timer || !e->terminate || evsignal_add(e->terminate, NULL) < 0)
+        if (!e->timer || !e->turn_end || !e->terminate || evsignal_add(e->terminate, NULL) < 0)
                 return -ENOMEM;
         (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
         r = name_things(e);
@@ -657,6 +711,8 @@ static void done(struct engine *e)
                 disk_stop(e->disk);
         if (e->timer)
                 event_free(e->timer);
+        if (e->turn_end)
+                event_free(e->turn_end);
         if (e->terminate)
                 event_free(e->terminate);
         node_free(e->node);

@@ -12,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "daemon/clock.h"
@@ -30,6 +29,7 @@ enum {
         GREETING_USEC = 1000000, /* for a stranger to introduce himself, or to read our refusal */
         STRANGER_USEC = 10000000, /* between two complaints about strangers */
         ACCEPT_PAUSE_USEC = 100000, /* when there is no descriptor left for a connection */
+        CORKED_KEPT = 256 << 10, /* bytes of memory kept for what is corked next */
         ACCEPTS_MAX = 16, /* in one turn of the loop */
 };
 
@@ -47,6 +47,7 @@ struct conn {
         enum conn_state state;
         struct address from; /* of one that was accepted */
         struct bufferevent *bev;
+        struct buffer corked; /* frames that go out with the next peers_flush() */
         struct event *deadline;
         struct conn *next; /* of those without a peer, newest first */
 };
@@ -157,6 +158,7 @@ static void conn_free(struct conn *conn)
         if (!conn->peer)
                 forget_pending(conn);
         bufferevent_free(conn->bev);
+        buffer_done(&conn->corked);
         event_free(conn->deadline);
         free(conn);
 }
@@ -218,34 +220,42 @@ static void conn_write(struct conn *conn, const void *bytes, size_t n)
         assert(r == 0); /* fails only without memory */
 }
 
-/*
- * Writes a frame at once as far as the socket takes it: a message in the idle state of a group then
- * costs one system call, not three turns of the loop. The rest, and errors, are left to the loop.
- */
+static size_t bytes_queued(const struct conn *conn)
+{
+        return conn->corked.n + evbuffer_get_length(bufferevent_get_output(conn->bev));
+}
+
 static void conn_send(struct conn *conn, const void *bytes, size_t n)
 {
         struct peers_frame frame = peers_frame_of(bytes, n);
         uint8_t header[PEERS_FRAME_HEADER];
-        struct iovec parts[] = { { .iov_base = header, .iov_len = sizeof(header) },
-                                 { .iov_base = (void *)bytes, .iov_len = n } };
-        struct msghdr m = { .msg_iov = parts, .msg_iovlen = 2 };
+
+        peers_frame_put(header, &frame);
+        buffer_put(&conn->corked, header, sizeof(header));
+        buffer_put(&conn->corked, bytes, n);
+}
+
+/*
+ * Writes what is corked, as far as the socket takes it: the messages of one turn of the loop then
+ * cost one system call, and no further turn. The rest, and errors, are left to the loop.
+ */
+static void conn_flush(struct conn *conn)
+{
+        const struct buffer *b = &conn->corked;
         ssize_t done = 0;
         size_t sent;
         int r = 0;
 
-        peers_frame_put(header, &frame);
         if (evbuffer_get_length(bufferevent_get_output(conn->bev)) == 0)
-                done = sendmsg(bufferevent_getfd(conn->bev), &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+                done = send(bufferevent_getfd(conn->bev), b->bytes, b->n,
+                            MSG_DONTWAIT | MSG_NOSIGNAL);
         sent = done > 0 ? (size_t)done : 0;
-        for (size_t i = 0; r == 0 && i < 2; i++) {
-                size_t skip = sent < parts[i].iov_len ? sent : parts[i].iov_len;
-
-                sent -= skip;
-                if (skip < parts[i].iov_len)
-                        r = bufferevent_write(conn->bev, (uint8_t *)parts[i].iov_base + skip,
-                                              parts[i].iov_len - skip);
-        }
+        if (sent < b->n)
+                r = bufferevent_write(conn->bev, b->bytes + sent, b->n - sent);
         assert(r == 0); /* fails only without memory */
+        if (b->n_max > CORKED_KEPT)
+                buffer_done(&conn->corked);
+        buffer_clear(&conn->corked);
 }
 
 static void write_greeting(struct conn *conn, node_id to, const char *refusal)
@@ -757,7 +767,7 @@ int peers_send(struct peers *p, node_id to, const void *bytes, size_t n)
                 return -EMSGSIZE;
         if (!peer->status.is_up)
                 r = -ENOTCONN;
-        else if (evbuffer_get_length(bufferevent_get_output(peer->out->bev)) + n > PEERS_QUEUE_MAX)
+        else if (bytes_queued(peer->out) + n > PEERS_QUEUE_MAX)
                 r = -ENOBUFS;
         if (r < 0) {
                 peer->status.n_dropped++;
@@ -766,6 +776,16 @@ int peers_send(struct peers *p, node_id to, const void *bytes, size_t n)
         conn_send(peer->out, bytes, n);
         peer->status.n_sent++;
         return 0;
+}
+
+void peers_flush(struct peers *p)
+{
+        for (unsigned i = 0; i < MEMBERS_MAX; i++) {
+                struct conn *out = p->peers[i].out;
+
+                if (out && out->corked.n > 0)
+                        conn_flush(out);
+        }
 }
 
 bool peers_status(const struct peers *p, node_id node, struct peers_status *ret)
@@ -777,6 +797,6 @@ bool peers_status(const struct peers *p, node_id node, struct peers_status *ret)
         *ret = peer->status;
         ret->incarnation = peer->incarnation;
         if (peer->out)
-                ret->bytes_queued = evbuffer_get_length(bufferevent_get_output(peer->out->bev));
+                ret->bytes_queued = bytes_queued(peer->out);
         return true;
 }

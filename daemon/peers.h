@@ -83,11 +83,14 @@ void peers_set_members(struct peers *p, const struct peers_member *members, unsi
 DEFINE_CLEANUP(struct peers *, peers_free)
 
 /*
- * Sends one message, without waiting. Returns 0 when it is on its way, which does not say that it
+ * Sends one message with the next peers_flush(). Returns 0 when it will, which does not say that it
  * arrives; -ENOTCONN or -ENOBUFS if it was dropped and counted; -EMSGSIZE above PEERS_FRAME_MAX;
  * -ENOENT if @to is no member or ourselves.
  */
 int peers_send(struct peers *p, node_id to, const void *bytes, size_t n);
+
+/* Lets what was sent since the last flush go, without waiting: once a turn of the loop. */
+void peers_flush(struct peers *p);
 
 struct peers_status {
         bool is_up; /* we can send */

@@ -172,6 +172,7 @@ static const char *event_name(enum node_event_type type)
                 [NODE_PERSISTED] = "persisted",
                 [NODE_WRITE] = "client write",
                 [NODE_READ] = "client read",
+                [NODE_SUSPECT] = "hint of the death",
                 [NODE_FORGET] = "client gone",
                 [NODE_ORDER] = "operator's order",
                 [NODE_HANDS_STATUS] = "status of the database",
@@ -193,6 +194,10 @@ void describe_event(const struct node_event *event, const struct describe_names 
         switch (event->type) {
         case NODE_RECEIVED:
                 say(&t, " of %zu bytes from ", event->n);
+                say_member(&t, names, event->from);
+                break;
+        case NODE_SUSPECT:
+                say(&t, " of ");
                 say_member(&t, names, event->from);
                 break;
         case NODE_PERSISTED:

@@ -325,6 +325,11 @@ static void take_event(struct node *n, const struct node_event *event)
         case NODE_READ:
                 node_request_read(n, event->request, NODE_REQUEST_READ);
                 break;
+        case NODE_SUSPECT:
+                node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_SUSPECT,
+                                                        .now = n->now,
+                                                        .target = event->from });
+                break;
         case NODE_FORGET:
                 node_request_forget(n, event->request);
                 break;

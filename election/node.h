@@ -73,6 +73,7 @@ enum node_event_type {
         NODE_PERSISTED, /* all NODE_PERSIST effects up to @generation are durable */
         NODE_WRITE, /* a client's @key change; NODE_ANSWERED with @request follows */
         NODE_READ, /* a client wants to read what is true now; NODE_ANSWERED follows */
+        NODE_SUSPECT, /* a hint that the member @from is gone; never more than a reason to ask others */
         NODE_FORGET, /* the client of @request has gone */
         NODE_ORDER, /* switchover, failover, pause, …; NODE_ANSWERED follows */
         NODE_HANDS_STATUS, /* @status of the database of @service */

@@ -373,6 +373,7 @@ static int send_number(struct fixture *f, node_id from, node_id to, uint64_t num
         memset(bytes, (int)(number & 0xff), n);
         memcpy(bytes, &number, sizeof(number));
         r = peers_send(f->members[from].p, to, bytes, n < 8 ? 8 : n);
+        peers_flush(f->members[from].p);
         free(bytes);
         return r;
 }
@@ -776,6 +777,7 @@ static void queue_for_a_member_that_does_not_read_is_bounded(void **state)
         assert_true(wait_until(f, is_up, 1, 3));
         for (int i = 0; i < 100 && r == 0; i++) {
                 r = peers_send(f->members[1].p, 2, bytes, sizeof(bytes));
+                peers_flush(f->members[1].p);
                 assert_true(event_base_loop(f->base, EVLOOP_NONBLOCK) >= 0);
         }
         assert_int_equal(r, -ENOBUFS);
