@@ -35,10 +35,8 @@ struct watching {
         uint64_t watcher; /* the key of the table */
         struct api *api;
         struct http_request *request;
-        bool recursive;
         bool stream;
         UT_hash_handle hh;
-        char path[];
 };
 
 static struct keys_clock clock_of(void)
@@ -209,22 +207,17 @@ static void put_event(struct buffer *b, const struct store_event *e)
         keys_put_event(b, e, false, &clock);
 }
 
-static void keep_watching(struct api *a, struct http_request *r, const char *path,
-                          const struct keys_request *request, uint64_t watcher)
+static struct watching *keep_watching(struct api *a, struct http_request *r, uint64_t watcher,
+                                      bool stream)
 {
-        size_t n_path = strlen(path);
-        struct watching *w = must_alloc(1, sizeof(*w) + n_path + 1);
+        struct watching *w = must_alloc(1, sizeof(*w));
 
-        *w = (struct watching){ .watcher = watcher,
-                                .api = a,
-                                .request = r,
-                                .recursive = request->listing.recursive,
-                                .stream = request->stream };
-        memcpy(w->path, path, n_path + 1);
+        *w = (struct watching){ .watcher = watcher, .api = a, .request = r, .stream = stream };
         HASH_ADD(hh, a->watching, watcher, sizeof(w->watcher), w);
         http_on_gone(r, watch_gone, w, true);
         put_headers(a, r, store_index(store_of(a)));
         http_stream_begin(r, JSON_TYPE);
+        return w;
 }
 
 static void refuse_watch(struct api *a, struct http_request *r, uint64_t since,
@@ -244,50 +237,38 @@ static void refuse_watch(struct api *a, struct http_request *r, uint64_t since,
 }
 
 /*
- * Sends what the history has from @since on, event by event, until there is a watcher for what
- * comes: neither gap nor repetition is possible between the two. Returns false when the stream
- * has ended: its reader wants what is no longer kept.
+ * Sends all that waits for a stream. It ends when its reader has fallen behind, or wants what is no
+ * longer kept.
  */
-static bool stream_on(struct watching *w, uint64_t since)
+static void stream_events(struct watching *w)
 {
         struct store *s = store_of(w->api);
         const struct store_event *e;
 
-        while (store_watch_add(s, w->path, w->recursive, since, &e, &w->watcher) == STORE_OK) {
+        while ((e = store_watch_take(s, w->watcher))) {
                 struct buffer *b = new_body(w->api);
 
-                if (!e)
-                        return true;
                 put_event(b, e);
                 http_stream_send(w->request, b->bytes, b->n);
-                since = e->index + 1;
         }
+        if (!store_watch_is_over(s, w->watcher))
+                return;
+        store_watch_remove(s, w->watcher);
         http_stream_end(w->request, JSON_TYPE, NULL, 0);
-        return false;
+        forget_watch(w);
 }
 
-/* The watcher of @w is used up: the next one has another number. */
-static void stream_event(struct api *a, struct watching *w, const struct buffer *body,
-                         uint64_t index)
+static void watch_stream(struct api *a, struct http_request *r, const char *path,
+                         const struct keys_request *request)
 {
-        HASH_DEL(a->watching, w);
-        http_stream_send(w->request, body->bytes, body->n);
-        if (stream_on(w, index + 1))
-                HASH_ADD(hh, a->watching, watcher, sizeof(w->watcher), w);
+        uint64_t watcher;
+        enum store_error error = store_watch_stream(store_of(a), path, request->listing.recursive,
+                                                    request->wait_index, &watcher);
+
+        if (error != STORE_OK)
+                refuse_watch(a, r, request->wait_index, error);
         else
-                free(w);
-}
-
-static void begin_stream(struct api *a, struct http_request *r, const char *path,
-                         const struct keys_request *request, const struct store_event *first)
-{
-        struct buffer *b = new_body(a);
-        struct watching *w;
-
-        keep_watching(a, r, path, request, 0);
-        w = r->userdata;
-        put_event(b, first);
-        stream_event(a, w, b, first->index);
+                stream_events(keep_watching(a, r, watcher, true));
 }
 
 static void watch(struct api *a, struct http_request *r, const char *path,
@@ -302,9 +283,7 @@ static void watch(struct api *a, struct http_request *r, const char *path,
         if (error != STORE_OK) {
                 refuse_watch(a, r, request->wait_index, error);
         } else if (!e) {
-                keep_watching(a, r, path, request, watcher);
-        } else if (request->stream) {
-                begin_stream(a, r, path, request, e);
+                (void)keep_watching(a, r, watcher, false);
         } else {
                 put_headers(a, r, store_index(store_of(a)));
                 put_event(b, e);
@@ -312,10 +291,20 @@ static void watch(struct api *a, struct http_request *r, const char *path,
         }
 }
 
+/* What a watcher that waited for one event has got; NULL if its event was lost. */
+static void end_watch(struct watching *w, const struct buffer *body)
+{
+        if (!body)
+                store_watch_remove(store_of(w->api), w->watcher);
+        http_stream_end(w->request, JSON_TYPE, body ? body->bytes : NULL, body ? body->n : 0);
+        forget_watch(w);
+}
+
 /* Many may wait for one event: its JSON is made once. */
 void api_keys_woken(struct api *a, const uint64_t *watchers, size_t n)
 {
         const struct store_event *e, *last = NULL;
+        struct store *s = store_of(a);
         _cleanup_(buffer_done)
         struct buffer b = { 0 };
 
@@ -323,20 +312,20 @@ void api_keys_woken(struct api *a, const uint64_t *watchers, size_t n)
                 struct watching *w;
 
                 HASH_FIND(hh, a->watching, &watchers[i], sizeof(watchers[i]), w);
-                e = w ? store_watch_take(store_of(a), w->watcher) : NULL;
-                if (!e)
+                if (!w)
                         continue;
-                if (e != last) {
+                if (w->stream) {
+                        stream_events(w);
+                        continue;
+                }
+                e = store_watch_take(s, w->watcher);
+                if (e && e != last) {
                         buffer_clear(&b);
                         put_event(&b, e);
                         last = e;
                 }
-                if (w->stream) {
-                        stream_event(a, w, &b, e->index);
-                } else {
-                        http_stream_end(w->request, JSON_TYPE, b.bytes, b.n);
-                        forget_watch(w);
-                }
+                if (e || store_watch_is_over(s, w->watcher))
+                        end_watch(w, e ? &b : NULL);
         }
 }
 
@@ -387,7 +376,10 @@ static void serve(struct api *a, struct http_request *r, enum keys_method method
                 if (!refuse_without_leader(a, r))
                         begin_quorum_read(a, r, path, request);
         } else if (request->wait && r->method != HTTP_HEAD) {
-                watch(a, r, path, request);
+                if (request->stream)
+                        watch_stream(a, r, path, request);
+                else
+                        watch(a, r, path, request);
         } else {
                 read_now(a, r, path, &request->listing);
         }

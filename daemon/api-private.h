@@ -39,6 +39,7 @@ struct api {
         struct http *http;
         struct watching *watching; /* clients that wait for a change of a key */
         struct buffer body; /* in which each body of /v2/keys is made */
+        node_id leader; /* the last one that was noted */
         struct instant leaderless; /* since when there is no leader; FOREVER with one */
         struct api_stats stats;
         struct api_step steps[SERVICES_MAX];
@@ -91,6 +92,15 @@ void api_reply_outcome(struct http_request *r, const struct node_effect *answer)
 /* Whether there has been no leader for longer than an election takes: nobody will answer soon. */
 bool api_is_leaderless(const struct api *a);
 void api_put_cluster_id(const struct api *a, struct http_request *r);
+
+/*
+ * Whoever may order is on this machine. There are no passwords; a web page in a browser of this
+ * machine, which could be made to ask the same, is turned away by the header that browsers add.
+ */
+bool api_may_order(const struct http_request *r);
+#define API_ORDERS_ARE_LOCAL                                                                       \
+        "orders are taken only from this machine itself: use failoverctl on a member of the "      \
+        "cluster"
 
 /* The service of that name; the only one, or the first by name, if @name is NULL. */
 bool api_find_service(const struct api *a, const char *name, struct api_target *ret);

@@ -300,18 +300,9 @@ static bool take_method(struct http_request *r, const char *method, struct engin
         return true;
 }
 
-/*
- * Whoever may order is on this machine. There are no passwords; a web page in a browser of this
- * machine, which could be made to ask the same, is turned away by the header that browsers add.
- */
-static bool may_order(struct http_request *r)
+bool api_may_order(const struct http_request *r)
 {
-        if (r->is_local && !r->is_from_page)
-                return true;
-        api_reply_error(r, 403,
-                        "orders are taken only from this machine itself: use failoverctl on a "
-                        "member of the cluster");
-        return false;
+        return r->is_local && !r->is_from_page;
 }
 
 static void take_order(struct api *a, struct http_request *r, const struct order_verb *verb,
@@ -321,7 +312,9 @@ static void take_order(struct api *a, struct http_request *r, const struct order
 
         if (r->method != HTTP_POST)
                 api_reply_not_allowed(r, "POST");
-        else if (may_order(r) && take_target(a, r, verb, t, form_value(form, "to"), &order) &&
+        else if (!api_may_order(r))
+                api_reply_error(r, 403, "%s", API_ORDERS_ARE_LOCAL);
+        else if (take_target(a, r, verb, t, form_value(form, "to"), &order) &&
                  take_method(r, form_value(form, "method"), &order))
                 begin_order(a, r, t, &order);
 }

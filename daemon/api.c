@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "daemon/api-etcd.h"
+#include "daemon/api-members.h"
 #include "daemon/api-private.h"
 #include "daemon/clock.h"
-
-#define VERSION_BODY "{\"etcdserver\":\"3.4.23\",\"etcdcluster\":\"3.4.0\"}"
 
 /* Answers. */
 
@@ -223,44 +223,6 @@ bool call_started(struct call *c, uint64_t number)
 
 /* Paths. */
 
-static void get_version(struct api *a, struct http_request *r)
-{
-        (void)a;
-        if (r->method != HTTP_GET)
-                api_reply_not_allowed(r, "GET");
-        else
-                http_reply(r, HTTP_OK, "application/json", VERSION_BODY, strlen(VERSION_BODY));
-}
-
-static void get_machines(struct api *a, struct http_request *r)
-{
-        _cleanup_(buffer_done)
-        struct buffer b = { 0 };
-
-        if (r->method != HTTP_GET && r->method != HTTP_HEAD) {
-                api_reply_not_allowed(r, "GET,HEAD");
-                return;
-        }
-        for (size_t i = 0; i < a->conf->cluster.n_members; i++) {
-                const struct conf_member *m = a->conf->cluster.members[i];
-                const struct endpoint at = { m->address, m->api_port };
-                char url[ADDRESS_SIZE + 16], endpoint[ADDRESS_SIZE];
-
-                endpoint_print(&at, endpoint, sizeof(endpoint));
-                (void)snprintf(url, sizeof(url), "%shttp://%s", i > 0 ? ", " : "", endpoint);
-                buffer_put(&b, url, strlen(url));
-        }
-        http_reply(r, HTTP_OK, "text/plain; charset=utf-8", b.bytes, b.n);
-}
-
-static const struct {
-        const char *path;
-        void (*handle)(struct api *a, struct http_request *r);
-} routes[] = {
-        { "/version", get_version },
-        { "/v2/machines", get_machines },
-};
-
 /* A path of which @prefix is the first part: what follows, or NULL. */
 static const char *below(const char *path, const char *prefix)
 {
@@ -309,13 +271,16 @@ static void route(void *userdata, struct http_request *r)
                 api_v1(a, r, rest);
                 return;
         }
-        for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-                if (strcmp(r->path, routes[i].path) == 0) {
-                        routes[i].handle(a, r);
-                        return;
-                }
+        rest = below(r->path, "/v2/members");
+        if (rest) {
+                api_members_route(a, r, rest);
+                return;
         }
-        if (!route_default_health(a, r))
+        if (strcmp(r->path, "/v2/machines") == 0) {
+                api_machines(a, r);
+                return;
+        }
+        if (!api_etcd(a, r) && !route_default_health(a, r))
                 api_reply_text(r, HTTP_NOTFOUND, "404 page not found\n");
 }
 
@@ -374,10 +339,12 @@ void api_woken(struct api *a, const uint64_t *watchers, size_t n)
 /* Raft's role, term or leader may have changed. */
 static void note_leader(struct api *a)
 {
-        if (raft_leader(node_raft(engine_node(a->engine))) != NODE_NOBODY)
-                a->leaderless = INSTANT_FOREVER;
-        else if (a->leaderless.usec == INSTANT_FOREVER.usec)
-                a->leaderless = clock_now();
+        node_id leader = raft_leader(node_raft(engine_node(a->engine)));
+
+        if (leader == a->leader)
+                return;
+        a->leader = leader;
+        a->leaderless = leader == NODE_NOBODY ? clock_now() : INSTANT_FOREVER;
         a->stats.leader_since = clock_wall();
 }
 
