@@ -73,10 +73,10 @@ int snapshots_found(const char *dir, const struct wal_founding *founding, snapsh
 struct snapshots;
 
 /*
- * The snapshots in @dir, whose log has been opened as @recovered says, or NULL for a new one.
- * Removes what an earlier process left unfinished. Returns 0 or a negative errno.
+ * The snapshots in @dir, where @loaded, from snapshots_load(), is the one in use. Removes what an
+ * earlier process left unfinished. Returns 0 or a negative errno.
  */
-int snapshots_new(struct event_base *base, const char *dir, const struct wal_recovered *recovered,
+int snapshots_new(struct event_base *base, const char *dir, struct snapshot_id loaded,
                   struct snapshots **ret);
 
 /* Ends a child that takes a snapshot, and waits for a call of the thread; no callback follows. */
@@ -109,7 +109,7 @@ bool snapshots_is_taking(const struct snapshots *s);
  */
 void snapshots_recorded(struct snapshots *s, struct snapshot_id id, bool resets);
 
-/* The newest that the log has recorded: this one can be sent. Index 0: none. */
+/* The newest that the log has recorded and that can be sent; index 0: none. */
 struct snapshot_id snapshots_newest(const struct snapshots *s);
 
 /*
