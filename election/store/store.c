@@ -183,6 +183,11 @@ uint64_t store_index(const struct store *s)
         return s->index;
 }
 
+uint64_t store_applied(const struct store *s)
+{
+        return s->applied;
+}
+
 const struct store_lease *store_lease(const struct store *s, const char *service)
 {
         return lease_find(&s->leases, service);

@@ -323,6 +323,12 @@ enum store_command_type store_command_peek(const uint8_t *bytes, size_t n);
 /* The number of changes of the tree so far. */
 uint64_t store_index(const struct store *s);
 
+/*
+ * The log index of the last command; the next one that is applied must have a higher one. What came
+ * with a snapshot is to be compared with the index that the snapshot claims to stand for.
+ */
+uint64_t store_applied(const struct store *s);
+
 /* A mastership, or NULL if the service never had a master. Valid until the next apply. */
 const struct store_lease *store_lease(const struct store *s, const char *service);
 /* All masterships, one after the other from @i = 0; NULL behind the last. */

@@ -247,6 +247,9 @@ static void settled_sequences_are_forgotten(void **state)
         applied(f);
         append(f, 9);
         repeated(f, 3);
+        append_as(f, (struct store_origin){ 1, PROCESS, 11 }, 9);
+        append(f, 9); /* the lowest that is still asked for */
+        repeated(f, 3);
 }
 
 static void old_word_about_what_is_settled_does_no_harm(void **state)

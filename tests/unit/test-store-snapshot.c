@@ -168,6 +168,7 @@ static void everything_comes_back(void **state)
         fill(f);
         s = copy(f);
         assert_true(store_index(s) == store_index(f->store));
+        assert_true(store_applied(s) == f->log_index);
         assert_int_equal(store_get(s, "/a/b/d", &n), STORE_OK);
         assert_int_equal(store_node_view(n).n_value, 3);
         assert_memory_equal(store_node_view(n).value, "x\0y", 4);
@@ -181,6 +182,7 @@ static void everything_comes_back(void **state)
         assert_int_equal(store_watch_add(s, "/gone/2", false, 8, &e, &(uint64_t){ 0 }), STORE_OK);
         assert_int_equal(e->action, STORE_DID_DELETE);
         assert_string_equal(e->node.path, "/gone");
+        assert_true(e->node.renewed.usec == noted.usec);
         store_free(s);
 }
 
@@ -198,6 +200,27 @@ static void leases_count_from_the_reading(void **state)
         assert_int_equal(store_leases_due(s, instant_after(noted, 6 * USEC_PER_SEC), due, 8), 2);
         assert_string_equal(due[0].name, "orders");
         assert_string_equal(due[1].name, "/ttl");
+        store_free(s);
+}
+
+/* Deadlines beyond all time are equal whenever they are counted from. */
+static void endless_leases_can_be_taken_away_after_the_reading(void **state)
+{
+        static const char *const paths[] = { "/a", "/b", "/c" };
+        struct fixture *f = *state;
+        struct store *s;
+
+        for (usec_t i = 0; i < 3; i++)
+                KEY(f, .path = paths[i], .has_ttl = true, .ttl = USEC_INFINITY - 10 * i);
+        s = copy(f);
+        assert_true(store_next_due(s, noted).usec == INSTANT_FOREVER.usec);
+        for (usec_t i = 0; i < 3; i++)
+                apply_to(s, 100 + i,
+                         &(struct store_command){
+                                 .type = STORE_KEY,
+                                 .key = { .action = STORE_DELETE, .path = paths[i] } },
+                         &f->result);
+        assert_int_equal(f->result.error, STORE_OK);
         store_free(s);
 }
 
@@ -248,14 +271,15 @@ static void answers_outlive_the_history(void **state)
         store_free(s);
 }
 
-static void any_change(struct random *random, struct store_command *ret)
+/* Of processes that come and go. */
+static void any_change(struct random *random, uint64_t round, struct store_command *ret)
 {
         static const char *const paths[] = { "/a", "/a/b", "/a/b/c", "/d", "/d/_e", "/f" };
         struct store_key_command *k = &ret->key;
 
         *ret = (struct store_command){ .type = STORE_KEY };
         ret->origin = (struct store_origin){ (node_id)(1 + random_next(random) % 3),
-                                             1 + random_next(random) % 6,
+                                             1 + round + random_next(random) % 6,
                                              random_next(random) % 100 };
         ret->settled = random_next(random) % (ret->origin.sequence / 2 + 1);
         k->action = random_next(random) % 3;
@@ -281,7 +305,7 @@ static void reader_of_a_snapshot_goes_on_alike(void **state)
                         struct store_command c;
                         struct store_result other;
 
-                        any_change(&random, &c);
+                        any_change(&random, (uint64_t)round, &c);
                         apply(f, c);
                         apply_to(s, f->log_index, &c, &other);
                         assert_int_equal(other.error, f->result.error);
@@ -411,12 +435,19 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
-                TEST(empty_store_comes_back),           TEST(everything_comes_back),
-                TEST(leases_count_from_the_reading),    TEST(answers_come_back),
-                TEST(answers_outlive_the_history),      TEST(reader_of_a_snapshot_goes_on_alike),
-                TEST(pieces_may_have_any_size),         TEST(unfinished_snapshot_is_refused),
-                TEST(bytes_behind_the_end_are_refused), TEST(damaged_bytes_do_no_harm),
-                TEST(failing_sink_ends_the_writing),    TEST(large_store_is_released_in_steps),
+                TEST(empty_store_comes_back),
+                TEST(everything_comes_back),
+                TEST(leases_count_from_the_reading),
+                TEST(endless_leases_can_be_taken_away_after_the_reading),
+                TEST(answers_come_back),
+                TEST(answers_outlive_the_history),
+                TEST(reader_of_a_snapshot_goes_on_alike),
+                TEST(pieces_may_have_any_size),
+                TEST(unfinished_snapshot_is_refused),
+                TEST(bytes_behind_the_end_are_refused),
+                TEST(damaged_bytes_do_no_harm),
+                TEST(failing_sink_ends_the_writing),
+                TEST(large_store_is_released_in_steps),
                 TEST(reading_may_be_given_up),
         };
 

@@ -217,6 +217,9 @@ static void stream_with_a_long_history_is_not_behind(void **state)
                 set(f, "/a");
         for (uint64_t i = 1; i <= 500 + STORE_STREAM_MAX - 1; i++)
                 assert_true(take(f, watcher) == i);
+        set(f, "/a");
+        assert_true(take(f, watcher) == 500 + STORE_STREAM_MAX);
+        assert_true(take(f, watcher) == 0);
         assert_false(is_over(f, watcher));
 }
 
