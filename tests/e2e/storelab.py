@@ -187,8 +187,7 @@ class StoreLab:
         self.options = options
         self.build = os.path.abspath(options.build)
         self.profile = profile
-        self.dir = tempfile.mkdtemp(prefix="failoverd-store-")
-        os.chmod(self.dir, 0o755)
+        self.dir = options.inside
         run("ip", "link", "set", "lo", "up")
         run("ip", "link", "add", "br0", "type", "bridge")
         run("ip", "addr", "add", NETWORK + "1/24", "dev", "br0")
@@ -228,7 +227,7 @@ class StoreLab:
     def urls(self, *stores):
         return ",".join("http://%s:%d" % (s.address, API) for s in stores or self.stores)
 
-    def show_logs(self, lines=40):
+    def show_logs(self, lines=60):
         for machine in self.machines:
             for path in sorted(glob.glob(os.path.join(machine.dir, "*log"))):
                 with open(path, encoding="utf-8", errors="replace") as file:
@@ -252,7 +251,6 @@ class StoreLab:
     def close(self):
         for machine in self.machines:
             machine.kill()
-        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 def takes_writes(address, timeout=2.0):
@@ -261,8 +259,8 @@ def takes_writes(address, timeout=2.0):
     return False
 
 
-def run_tests(lab, tests):
-    """(passed, failed) of tests that share a lab; each is called with it."""
+def run_tests(lab, tests, dependent=False):
+    """(passed, failed) of tests that share a lab; those behind a failure are left out if @dependent."""
     passed = failed = 0
     for test in tests:
         begun = now()
@@ -274,6 +272,8 @@ def run_tests(lab, tests):
             failed += 1
             print("FAILED  %s: %s: %s" % (test.__name__, type(problem).__name__, problem), flush=True)
             traceback.print_exc(file=sys.stdout)
+            if dependent:
+                break
             lab.restore()
     return passed, failed
 
@@ -282,7 +282,7 @@ def options_of(description, add=None):
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--build", default="build")
     parser.add_argument("--etcd", action="store_true", help="test etcd in place of failoverd")
-    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--inside", metavar="FOLDER", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help="the tests, all if none is named")
     if add:
         add(parser)
@@ -290,26 +290,48 @@ def options_of(description, add=None):
 
 
 def in_namespaces(options, inside):
-    """Calls inside(options) in namespaces of its own; the exit status."""
+    """Calls inside(options) in namespaces of its own, with a folder of its own; the exit status."""
     if options.inside:
-        os.makedirs("/run/netns", exist_ok=True)
-        for folder in ("/run/netns", "/dev/shm"):
-            run("mount", "-t", "tmpfs", "tmpfs", folder)
-        return inside(options)
-    return subprocess.call(["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--mount-proc",
-                            "--kill-child", sys.executable, os.path.abspath(sys.argv[0]), "--inside",
-                            *sys.argv[1:]])
+        return as_first_process(lambda: inside(options))
+    folder = tempfile.mkdtemp(prefix="failoverd-store-")
+    os.chmod(folder, 0o755)
+    try:
+        return subprocess.call(["unshare", "--net", "--mount", "--ipc", "--pid", "--fork", "--mount-proc",
+                                "--kill-child", sys.executable, os.path.abspath(sys.argv[0]), "--inside",
+                                folder, *sys.argv[1:]])
+    finally:
+        end = now() + 10
+        while os.path.exists(folder) and now() < end:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
-def main_of_lab(options, tests, **lab_options):
+def as_first_process(body):
+    """Does what an init owes to processes whose parents are gone: Patroni waits for their end."""
+    for folder in ("/run/netns", "/dev/shm"):
+        os.makedirs(folder, exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", folder)
+    child = os.fork()
+    if child == 0:
+        # Not by os._exit(): what the test has printed must come out.
+        sys.exit(body())
+    # The child is told, too, and ends in order.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            return 0 if status == 0 else 1
+
+
+def main_of_lab(options, tests, dependent=False):
     """Runs the named tests, or all, on one lab in its own namespaces; prints the sum."""
     tests = [t for t in tests if not options.names or t.__name__ in options.names]
 
     def inside(_):
-        lab = StoreLab(options, **lab_options)
+        lab = StoreLab(options)
         try:
             lab.start()
-            passed, failed = run_tests(lab, tests)
+            passed, failed = run_tests(lab, tests, dependent)
             if lab.faults():
                 failed += 1
                 print("FAILED  the logs show faults: %s" % lab.faults()[:5])
