@@ -115,6 +115,8 @@ void raft_memberships_install(struct raft *r, const struct raft_membership *at_b
         struct raft_memberships *c = &r->memberships;
         size_t n_covered = 0;
 
+        while (c->n > 0 && c->list[c->n - 1].index > raft_log_last(&r->log))
+                drop_last(c); /* gone with the log */
         while (n_covered < c->n && c->list[n_covered].index <= r->log.base_index)
                 n_covered++;
         drop_first(c, n_covered);

@@ -294,11 +294,14 @@ void raft_memberships_truncate(struct raft *r, uint64_t from);
 void raft_memberships_compact(struct raft *r);
 void raft_memberships_install(struct raft *r, const struct raft_membership *at_base);
 
-/* Whether this member votes and may be elected, by the latest configuration that it has. */
+/* Whether this member is a voter of the latest configuration that it has. */
 static inline bool raft_votes(const struct raft *r)
 {
         return raft_is_voter(raft_members(r), r->config.self);
 }
+
+/* Whether it may stand for election: a voter, or one whose removal may not be committed yet. */
+bool raft_may_campaign(const struct raft *r);
 
 /* members.c */
 unsigned raft_voters_that_differ(const struct raft_members *a, const struct raft_members *b);

@@ -241,7 +241,7 @@ static void on_persisted(struct raft *r, uint64_t generation)
 static void on_suspect(struct raft *r, node_id target)
 {
         if (r->role == RAFT_FOLLOWER && target != NODE_NOBODY && r->leader == target &&
-            raft_votes(r))
+            raft_may_campaign(r))
                 raft_start_pre_vote(r);
 }
 

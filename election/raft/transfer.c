@@ -82,7 +82,7 @@ static bool is_ready(const struct raft *r, const struct raft_message *m)
 {
         uint64_t term;
 
-        return raft_votes(r) && raft_persist_has_term(r) && r->disk.last >= m->log_index &&
+        return raft_may_campaign(r) && raft_persist_has_term(r) && r->disk.last >= m->log_index &&
                raft_log_term_at(&r->log, m->log_index, &term) && term == m->log_term;
 }
 

@@ -16,9 +16,21 @@ static void set_ask_deadline(struct raft *r)
         r->ask_deadline = instant_after(r->now, r->config.heartbeat);
 }
 
+/*
+ * A leader that appended its own removal may be the only one to have it: without it nobody could
+ * be elected, because its log is the longest (Raft dissertation, 4.2.2). It does not count itself.
+ */
+bool raft_may_campaign(const struct raft *r)
+{
+        const struct raft_memberships *c = &r->memberships;
+
+        return raft_votes(r) || (c->n > 1 && c->list[c->n - 1].index > r->commit &&
+                                 raft_is_voter(&c->list[c->n - 2].members, r->config.self));
+}
+
 void raft_start_pre_vote(struct raft *r)
 {
-        assert(r->role != RAFT_LEADER && raft_votes(r));
+        assert(r->role != RAFT_LEADER && raft_may_campaign(r));
         r->role = RAFT_PRE_CANDIDATE;
         /* Who asks for pre-votes must grant them, too; so it no longer follows anybody. */
         r->leader = NODE_NOBODY;
@@ -34,7 +46,7 @@ void raft_start_pre_vote(struct raft *r)
 
 void raft_campaign(struct raft *r, bool by_order)
 {
-        assert(r->role != RAFT_LEADER && raft_votes(r));
+        assert(r->role != RAFT_LEADER && raft_may_campaign(r));
         r->role = RAFT_CANDIDATE;
         raft_set_term(r, r->term + 1);
         r->vote = r->config.self;
@@ -49,7 +61,7 @@ void raft_campaign(struct raft *r, bool by_order)
 
 void raft_election_timeout(struct raft *r)
 {
-        if (!raft_votes(r)) { /* nothing to do until somebody leads us again */
+        if (!raft_may_campaign(r)) { /* nothing to do until somebody leads us again */
                 raft_become_follower(r, r->term, NODE_NOBODY);
                 r->election_deadline = INSTANT_FOREVER;
                 return;
