@@ -3,7 +3,6 @@
  * it nor the command, and adopts what the command leaves behind, so that it can be ended, too.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,7 +20,7 @@
 /* Between two attempts to kill what does not die. */
 #define KILL_AGAIN (10 * USEC_PER_MSEC)
 
-enum { SOCKET = 3, EXIT_NOT_FOUND = 127, EXIT_NOT_RUN = 126 };
+enum { EXIT_NOT_FOUND = 127, EXIT_NOT_RUN = 126 };
 
 enum phase {
         RUNNING,
@@ -30,6 +29,7 @@ enum phase {
 };
 
 struct self {
+        int socket; /* to failoverctl */
         int signals;
         int timer;
         bool is_orphan; /* failoverctl is gone */
@@ -106,7 +106,7 @@ static void report(const struct self *g, bool ended)
                                         .ended = ended,
                                         .status = g->status };
 
-        (void)send(SOCKET, &r, sizeof(r), MSG_NOSIGNAL); /* nobody may be there to hear it */
+        (void)send(g->socket, &r, sizeof(r), MSG_NOSIGNAL); /* nobody may be there to hear it */
 }
 
 static void read_orders(struct self *g)
@@ -114,7 +114,7 @@ static void read_orders(struct self *g)
         struct guard_order order;
         ssize_t n;
 
-        while ((n = recv(SOCKET, &order, sizeof(order), MSG_DONTWAIT)) == sizeof(order)) {
+        while ((n = recv(g->socket, &order, sizeof(order), MSG_DONTWAIT)) == sizeof(order)) {
                 if (order.end && order.hard) {
                         end_hard(g);
                 } else if (order.end) {
@@ -153,7 +153,7 @@ static void wait_for_something(struct self *g)
 {
         struct pollfd fds[] = { { .fd = g->signals, .events = POLLIN },
                                 { .fd = g->timer, .events = POLLIN },
-                                { .fd = g->is_orphan ? -1 : SOCKET, .events = POLLIN } };
+                                { .fd = g->is_orphan ? -1 : g->socket, .events = POLLIN } };
 
         if (ctl_lease_arm(g->timer, g->next) < 0)
                 abort(); /* the command dies with us */
@@ -220,12 +220,11 @@ static bool init(struct self *g)
 
 _Noreturn void guard_run(int socket, char **program, struct guard_times times)
 {
-        struct self g = { .times = times, .next = times.term_at, .status = EXIT_NOT_RUN << 8 };
+        struct self g = {
+                .socket = socket, .times = times, .next = times.term_at, .status = EXIT_NOT_RUN << 8
+        };
 
         (void)setsid();
-        if (dup2(socket, SOCKET) < 0 || fcntl(SOCKET, F_SETFD, FD_CLOEXEC) < 0)
-                _exit(EXIT_NOT_RUN);
-        (void)close_range(SOCKET + 1, ~0u, 0); /* connections of failoverctl are none of ours */
         if (!init(&g) || instant_reached(times.term_at, ctl_lease_now()) || !start(&g, program)) {
                 fputs("failoverctl: cannot start the command\n", stderr);
                 report(&g, true);

@@ -1,6 +1,6 @@
 /*
- * lock and elect: wait for the turn, run a command during it, and end the command before the turn
- * can be anybody else's. The argument stands in docs/failoverctl.md; the rules L1 to L12 are those
+ * Locks and elections: wait for the turn, run a command during it, and end the command before the
+ * turn can be anybody else's. The argument stands in docs/failoverctl.md; the rules L1 to L12 are those
  * of docs/leases.md.
  */
 #include <errno.h>
@@ -15,6 +15,7 @@
 
 #include "daemon/failoverctl/ctl.h"
 #include "daemon/failoverctl/guard.h"
+#include "daemon/failoverctl/lock.h"
 #include "daemon/failoverctl/ticket.h"
 #include "election/base/chain.h"
 
@@ -38,8 +39,8 @@ enum {
 
 struct lock {
         struct ctl *c;
+        const struct lock_kind *kind;
         const char *name;
-        const char *variable; /* of the name, in the command's environment */
         char **program; /* NULL: hold until standard input ends */
         struct ticket ticket;
         struct lease_chain chain;
@@ -226,7 +227,7 @@ static void set_environment(const struct lock *l)
 {
         char number[32];
 
-        set_variable(l->variable, l->name);
+        set_variable(l->kind->variable, l->name);
         set_variable("FAILOVER_KEY", l->ticket.key);
         set_variable("FAILOVER_VALUE", l->ticket.value);
         (void)snprintf(number, sizeof(number), "%" PRIu64, l->ticket.epoch);
@@ -244,7 +245,7 @@ static void print_turn(const struct lock *l)
 
                 ctl_print_json(o);
                 json_decref(o);
-        } else if (strcmp(l->variable, "FAILOVER_ELECTION") == 0) {
+        } else if (l->kind->shows_value) {
                 printf("%s\n%s\n", l->ticket.key, l->ticket.value);
         } else {
                 printf("%s\n", l->ticket.key);
@@ -262,6 +263,7 @@ static bool begin(struct lock *l)
                 return true;
         }
         set_environment(l);
+        ctl_client_done(l->c); /* our connections are none of the command's */
         r = guard_start(&l->guard, l->program, times_of(l));
         if (r < 0) {
                 fprintf(stderr, "failoverctl: cannot start the command: %s\n", strerror(-r));
@@ -431,12 +433,18 @@ static enum ctl_exit have_turn(struct lock *l)
         return exit_status;
 }
 
-static enum ctl_exit run(struct lock *l, const char *kind, const char *value)
+enum ctl_exit lock_run(struct ctl *c, const struct lock_kind *kind, const char *value)
 {
-        usec_t ttl = l->c->options.given & CTL_OPTION_TTL ? l->c->options.ttl : LOCK_TTL;
+        struct lock lock = { .c = c,
+                             .kind = kind,
+                             .name = c->options.arguments[0],
+                             .program = c->options.program,
+                             .began = ctl_now() };
+        usec_t ttl = c->options.given & CTL_OPTION_TTL ? c->options.ttl : LOCK_TTL;
+        struct lock *l = &lock;
         enum ctl_exit exit_status;
 
-        if (!choose_times(l, ttl) || !ticket_init(&l->ticket, l->c, kind, l->name, value, ttl))
+        if (!choose_times(l, ttl) || !ticket_init(&l->ticket, c, kind->folder, l->name, value, ttl))
                 return CTL_USAGE;
         l->ticket.timeout = l->renew < QUESTION_MIN   ? QUESTION_MIN
                             : l->renew > QUESTION_MAX ? QUESTION_MAX
@@ -449,100 +457,10 @@ static enum ctl_exit run(struct lock *l, const char *kind, const char *value)
 
 enum ctl_exit ctl_lock(struct ctl *c)
 {
-        struct lock l = { .c = c, .name = c->options.arguments[0], .variable = "FAILOVER_LOCK" };
+        static const struct lock_kind kind = { "/_locks", "FAILOVER_LOCK", false };
         char host[NAME_SIZE] = "", value[NAME_SIZE + 32];
 
-        l.program = c->options.program;
-        l.began = ctl_now();
         (void)gethostname(host, sizeof(host) - 1); /* for people who look who has it */
         (void)snprintf(value, sizeof(value), "%s:%d", host, (int)getpid());
-        return run(&l, "/_locks", value);
-}
-
-/* elect --listen: who is elected, as it changes. */
-
-static void print_elected(const struct ctl *c, const json_t *ticket)
-{
-        if (c->options.json)
-                ctl_print_json(ticket);
-        else
-                printf("%s\n%s\n", ctl_string(ticket, "key"), ctl_string(ticket, "value"));
-}
-
-/* Reads who is elected, and prints it if it is news. @ret_index is where the store stands. */
-static enum ctl_exit look_who(struct ctl *c, const char *directory, int64_t *epoch,
-                              uint64_t *ret_index)
-{
-        char url[CTL_URL_SIZE];
-        const json_t *oldest;
-        struct ctl_answer a;
-        enum ctl_exit exit_status = CTL_YES;
-
-        if (!ctl_key_url(url, directory))
-                return CTL_USAGE;
-        (void)strncat(url, "?quorum=true", sizeof(url) - strlen(url) - 1);
-        ctl_ask(c, &(struct ctl_question){ .path = url }, &a);
-        oldest = ticket_oldest(json_object_get(a.body, "node"));
-        if (oldest && ctl_number(oldest, "createdIndex") != *epoch) {
-                *epoch = ctl_number(oldest, "createdIndex");
-                print_elected(c, oldest);
-        }
-        *ret_index = a.index;
-        if (a.status == 400)
-                exit_status = ctl_complain_key(c, &a);
-        ctl_answer_done(&a);
-        return fflush(stdout) == 0 ? exit_status : CTL_UNKNOWN; /* nobody reads any more */
-}
-
-static void wait_for_change(struct ctl *c, const char *directory, uint64_t index)
-{
-        struct ctl_question q = { .is_wait = true };
-        char url[CTL_URL_SIZE + 64];
-        struct ctl_answer a;
-
-        if (!ctl_key_url(url, directory))
-                return;
-        (void)snprintf(url + strlen(url), 64, "?wait=true&recursive=true&waitIndex=%" PRIu64,
-                       index > 0 ? index + 1 : 0);
-        q.path = url;
-        ctl_ask_one(c, c->preferred, &q, &a);
-        if (a.index == 0) {
-                c->preferred = (c->preferred + 1) % c->n_endpoints;
-                ctl_pause(QUESTION_MIN);
-        }
-        ctl_answer_done(&a);
-}
-
-static enum ctl_exit listen_to(struct ctl *c)
-{
-        struct ticket t;
-        int64_t epoch = 0;
-        uint64_t index;
-
-        if (!ticket_init(&t, c, "/_elections", c->options.arguments[0], "-", LOCK_TTL))
-                return CTL_USAGE;
-        for (;;) {
-                enum ctl_exit exit_status = look_who(c, t.directory, &epoch, &index);
-
-                if (exit_status != CTL_YES)
-                        return exit_status;
-                wait_for_change(c, t.directory, index);
-        }
-}
-
-enum ctl_exit ctl_elect(struct ctl *c)
-{
-        struct lock l = { .c = c,
-                          .name = c->options.arguments[0],
-                          .variable = "FAILOVER_ELECTION",
-                          .program = c->options.program,
-                          .began = ctl_now() };
-
-        if (c->options.listen)
-                return listen_to(c);
-        if (c->options.n_arguments < 2 || !c->options.arguments[1][0]) {
-                fputs("failoverctl: elect NAME VALUE, and the value is not empty\n", stderr);
-                return CTL_USAGE;
-        }
-        return run(&l, "/_elections", c->options.arguments[1]);
+        return lock_run(c, &kind, value);
 }

@@ -305,6 +305,39 @@ def the_extended_form_shows_indices(c):
     equal((status, body["errorCode"]), (1, 100))
 
 
+def what_is_printed_is_what_etcdctl_prints(c):
+    if not shutil.which("etcdctl"):
+        return
+    cases = ["set e/a 1", "get e/a", "update e/a 2", "mk e/b x", "mkdir e/d", "setdir e/s", "updatedir e/s --ttl 90",
+             "ls e --sort", "ls --sort -p e", "ls --sort -r e", "ls e/a", "-o extended get e/b", "rm e/b", "rmdir e/d",
+             "set --swap-with-value 2 e/a 3", "rm --with-value 3 e/a", "rm -r e", "mk -- e/c -5",
+             "watch --after-index INDEX e/c", "watch -r --after-index INDEX e"]
+    found = {}
+    for program in ("failoverctl", "etcdctl"):
+        index = c.json("set", "e/z", "0")[1]["node"]["modifiedIndex"]
+        lines = []
+        for case in cases:
+            words = case.replace("INDEX", str(index)).split()
+            if program == "failoverctl":
+                out = c.ctl(*words)[1]
+            else:
+                if "--after-index" in words or "--ttl" in words:  # its options stand before the arguments
+                    at = words.index("--ttl") if "--ttl" in words else 0
+                    words = words if not at else [words[0], *words[at:], *words[1:at]]
+                done = subprocess.run(
+                    ["etcdctl", "--no-sync", "--endpoints", "http://127.0.0.1:%d" % API, *words], timeout=20,
+                    capture_output=True, text=True, env={**os.environ, "ETCDCTL_API": "2"}, stdin=subprocess.DEVNULL)
+                out = done.stdout
+            # Indices differ from run to run.
+            lines.append((case, "\n".join(line.rstrip("0123456789") if "Index: " in line else line
+                                          for line in out.split("\n"))))
+        found[program] = lines
+        c.ctl("rm", "-r", "e")
+    for ours, theirs in zip(found["failoverctl"], found["etcdctl"]):
+        if not ours[0].startswith("rm --with-value"):  # etcdctl prints an empty line there
+            equal(ours, theirs)
+
+
 def members_are_listed(c):
     if c.members[0].ask("/v2/members")[0] == 404:
         return  # this daemon has no such path
@@ -552,7 +585,7 @@ def when_failoverctl_is_killed_its_command_ends(c):
     begun = time.monotonic()
     p.kill()
     wait_for("the end of the command", lambda: not any(is_alive(x) for x in command), 2)
-    check(time.monotonic() - begun < 1.9, "before the TTL is over")
+    check(time.monotonic() - begun < 1.3, "after the grace, not only at the deadline")
     equal(c.ctl("lock", "kill", "true")[0], 0)
 
 
@@ -631,7 +664,7 @@ class Locker(threading.Thread):
 
     SCRIPT = ("exec 9>>%(file)s.flock; flock -n 9 || echo overlap $FAILOVER_EPOCH >>%(file)s.overlaps; "
               "%(trap)s echo $FAILOVER_EPOCH >>%(file)s.epochs; sleep %(time)s & wait $!; "
-              "flock -n 9 || echo lost >>%(file)s.overlaps")
+              "flock -n 9 || echo lost >>%(file)s.overlaps")  # longer than the TTL, some of them
 
     def __init__(self, c, file, i):
         super().__init__(daemon=True)
@@ -639,23 +672,29 @@ class Locker(threading.Thread):
         self.over = False
         self.process = None
         trap = "trap '' TERM;" if i % 2 else ""
-        self.script = self.SCRIPT % {"file": file, "trap": trap, "time": "0.%d" % (i % 3 + 1)}
+        self.script = self.SCRIPT % {"file": file, "trap": trap, "time": ["0.1", "2.5", "0.2", "0.3", "4"][i % 5]}
         self.endpoints = ",".join("127.0.0.1:%d" % (API + (i + n) % MEMBERS) for n in range(MEMBERS))
+        self.launch()
         self.start()
 
     def run(self):
         while not self.over:
+            self.process.wait()
+            self.launch()
+        self.process.wait()
+
+    def launch(self):
+        if not self.over:
             self.process = subprocess.Popen(
                 self.c.command("lock", "crowd", "--ttl", "1", "sh", "-c", self.script, endpoint=self.endpoints),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            self.process.wait()
 
     def end(self):
         self.over = True
-        p = self.process
-        send_signal(p.pid, signal.SIGCONT)
-        send_signal(p.pid, signal.SIGTERM)
-        self.join(20)
+        while self.is_alive():
+            send_signal(self.process.pid, signal.SIGCONT)
+            send_signal(self.process.pid, signal.SIGTERM)
+            self.join(0.5)
 
 
 def at_most_one_of_many_has_the_lock_under_faults(c):
@@ -668,8 +707,9 @@ def at_most_one_of_many_has_the_lock_under_faults(c):
 
     def fault():
         kind = rng.choice(["kill", "stop", "kill guard", "stop guard", "end", "kill daemon", "stop daemon"])
-        locker = rng.choice(lockers).process
-        guard = (children(locker.pid) or [0])[0] if locker else 0
+        # Most of all who has the lock: it alone has a guard.
+        locker, guard = max(((l.process, (children(l.process.pid) or [0])[0]) for l in rng.sample(lockers, 4)),
+                            key=lambda pair: pair[1])
         member = rng.choice(c.members)
         done[kind] = done.get(kind, 0) + 1
         if kind == "kill":
@@ -707,14 +747,14 @@ def at_most_one_of_many_has_the_lock_under_faults(c):
     print("        seed %d, %d turns, %s" % (seed, len(epochs), done), flush=True)
     equal(c.lines("crowd.overlaps"), [], "overlaps, seed %d" % seed)
     equal(epochs, sorted(set(epochs)), "epochs grow, seed %d" % seed)
-    check(len(epochs) > seconds, "turns were had, seed %d" % seed)
+    check(len(epochs) > seconds / 2, "turns were had, seed %d" % seed)
     wait_for("a majority", c.members[0].is_current)
 
 
 TESTS = [
     values_are_set_made_updated_and_removed, values_come_from_standard_input, comparisons_decide_who_writes,
     directories_are_made_listed_and_removed, in_order_keys_are_numbered, a_ttl_ends_a_key,
-    the_extended_form_shows_indices, members_are_listed, a_watch_prints_the_next_change,
+    the_extended_form_shows_indices, what_is_printed_is_what_etcdctl_prints, members_are_listed, a_watch_prints_the_next_change,
     a_watch_goes_on_at_another_member_without_a_gap, exec_watch_runs_a_command_for_each_change,
     what_may_have_been_done_is_not_asked_of_another, a_lock_runs_its_command_and_is_given_back,
     waiters_have_their_turns_in_order, a_signal_ends_the_command_and_gives_the_lock_back,
@@ -766,7 +806,7 @@ def inside(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--build", default="build")
-    parser.add_argument("--seconds", type=float, default=8, help="of faults")
+    parser.add_argument("--seconds", type=float, default=6, help="of faults")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*")
     options = parser.parse_args()
