@@ -18,6 +18,7 @@
 #include "daemon/clock.h"
 #include "daemon/disk.h"
 #include "daemon/engine-hands.h"
+#include "daemon/engine-internal.h"
 #include "daemon/journal.h"
 #include "daemon/link.h"
 #include "daemon/peers.h"
@@ -36,35 +37,6 @@ struct waiter {
         void *userdata;
         UT_hash_handle hh;
 };
-
-struct engine {
-        const struct conf *conf;
-        struct event_base *base;
-        struct event *timer;
-        struct instant timer_at; /* when it comes; INSTANT_FOREVER: it is not armed */
-        struct event *turn_end; /* comes when all that the loop has found was fed */
-        bool is_in_turn; /* something was fed since turn_end came last */
-        struct instant turn_began;
-        struct event *disk_event;
-        struct event *terminate;
-        struct link *link;
-        struct disk *disk;
-        struct peers *peers;
-        struct api *api;
-        struct node *node;
-        struct wal_recovered recovered;
-        struct describe_names names;
-        const char **service_names;
-        struct waiter *waiters;
-        uint64_t n_requests;
-        uint64_t incarnation;
-        struct instant now; /* of the last event: the core's time never goes back */
-        uint64_t generation; /* the last one that the disk reported */
-        int space_error;
-        int exit_status;
-};
-
-static void engine_feed(struct engine *e, struct node_event *event);
 
 static void stop(struct engine *e, int exit_status)
 {
@@ -92,6 +64,9 @@ static void persist(struct engine *e, const struct raft_persist *p)
         struct wal_batch batch = { .has_hard_state = p->has_hard_state,
                                    .term = p->term,
                                    .vote = p->vote,
+                                   .snapshot_index = p->snapshot_index,
+                                   .snapshot_term = p->snapshot_term,
+                                   .snapshot_resets = p->snapshot_resets,
                                    .truncate_from = p->truncate_from,
                                    .entries = entries,
                                    .n_entries = n };
@@ -108,6 +83,7 @@ static void persist(struct engine *e, const struct raft_persist *p)
         }
         if (r == 0)
                 r = disk_submit(e->disk, p->generation, &batch);
+        engine_snapshot_recording(e, p);
         if (r < 0) {
                 (void)log_error(r, "cannot write the log, ending without promising anything more");
                 stop(e, EXIT_FAILURE);
@@ -146,6 +122,10 @@ static int priority_of(const struct node_note *note)
         case NODE_NOTE_FAILOVER:
                 return LOG_NOTICE;
         case NODE_NOTE_RAFT:
+        case NODE_NOTE_MEMBERS:
+        case NODE_NOTE_SNAPSHOT_TAKEN:
+        case NODE_NOTE_SNAPSHOT_SENT:
+        case NODE_NOTE_SNAPSHOT_INSTALLED:
         case NODE_NOTE_CURRENT:
         case NODE_NOTE_EXPIRY_REFUSED:
         case NODE_NOTE_STEP_STARTED:
@@ -198,6 +178,19 @@ static void carry_out(struct engine *e, const struct node_effect *effect)
                 break;
         case NODE_WOKEN:
                 api_woken(e->api, effect->watchers, effect->n_watchers);
+                break;
+        case NODE_MEMBERS:
+                e->is_list_new = true;
+                engine_come_later(e);
+                break;
+        case NODE_SNAPSHOT_TAKE:
+                engine_snapshot_take(e, effect);
+                break;
+        case NODE_SNAPSHOT_READ:
+                engine_snapshot_read(e, effect);
+                break;
+        case NODE_SNAPSHOT_WRITE:
+                engine_snapshot_write(e, effect);
                 break;
         case NODE_NOTE:
                 journal(e, &effect->note);
@@ -260,7 +253,7 @@ static void begin_turn(struct engine *e)
         event_active(e->turn_end, EV_TIMEOUT, 0); /* behind all that is active already */
 }
 
-static void engine_feed(struct engine *e, struct node_event *event)
+void engine_feed(struct engine *e, struct node_event *event)
 {
         event->more = true;
         step(e, event);
@@ -309,6 +302,7 @@ static void on_disk(evutil_socket_t fd, short what, void *userdata)
         if (p.generation == e->generation)
                 return;
         e->generation = p.generation;
+        engine_snapshot_persisted(e);
         engine_feed(e, &(struct node_event){ .type = NODE_PERSISTED, .generation = p.generation });
 }
 
@@ -317,6 +311,17 @@ static void on_received(void *userdata, node_id from, const uint8_t *bytes, size
         engine_feed(userdata,
                     &(struct node_event){
                             .type = NODE_RECEIVED, .from = from, .bytes = bytes, .n = n });
+}
+
+/* The core keeps in the log whose disk is whose. */
+static void tell_seen(struct engine *e, node_id id)
+{
+        struct peers_status status;
+
+        if (peers_status(e->peers, id, &status))
+                engine_feed(e, &(struct node_event){ .type = NODE_SEEN,
+                                                     .from = id,
+                                                     .incarnation = status.incarnation });
 }
 
 static void on_peers_event(void *userdata, const struct peers_event *event)
@@ -328,6 +333,7 @@ static void on_peers_event(void *userdata, const struct peers_event *event)
         switch (event->type) {
         case PEERS_UP:
                 log_info("connected to %s", name);
+                tell_seen(e, event->node);
                 break;
         case PEERS_DOWN:
                 log_info("lost the connection to %s: %s", name, event->reason);
@@ -345,6 +351,25 @@ static void on_peers_event(void *userdata, const struct peers_event *event)
                 (void)log_warning(0, "%s was refused: %s", name, event->reason);
                 break;
         }
+}
+
+/* Effects are carried out one after the other; what would begin a new event waits until then. */
+static void on_later(evutil_socket_t fd, short what, void *userdata)
+{
+        struct engine *e = userdata;
+
+        (void)fd;
+        (void)what;
+        if (e->is_list_new) {
+                e->is_list_new = false;
+                engine_members_follow(e);
+        }
+        engine_snapshot_later(e);
+}
+
+void engine_come_later(struct engine *e)
+{
+        event_active(e->later, EV_TIMEOUT, 0);
 }
 
 static void on_terminate(evutil_socket_t fd, short what, void *userdata)
@@ -365,7 +390,11 @@ static void configure_service(const struct conf *conf, const struct conf_service
                 .ttl = s->ttl,
                 .renew = s->renew,
                 .chain = lease_chain_of(s->ttl, s->demote_soft, s->demote_hard),
+                .is_for_all = !s->has_member_list,
         };
+        for (size_t i = 0; s->has_member_list && i < s->n_members; i++)
+                (void)strncpy(ret->holders[ret->n_holders++],
+                              conf_member_by_id(conf, s->members[i])->name, NAME_SIZE - 1);
         (void)strncpy(ret->name, s->name, sizeof(ret->name) - 1);
         *f = (struct failover_config){
                 .self = conf->self,
@@ -384,6 +413,44 @@ static void configure_service(const struct conf *conf, const struct conf_service
         memcpy(f->members, s->members, sizeof(f->members));
 }
 
+static int durable_of(struct engine *e, struct raft_entry **ret_entries, struct raft_durable *ret)
+{
+        size_t n;
+        const struct wal_entry *from = wal_recovered_behind(&e->recovered, e->loaded_id.index, &n);
+        struct raft_entry *entries = calloc(n ? n : 1, sizeof(*entries));
+
+        if (!entries)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+                entries[i] = (struct raft_entry){ .index = from[i].index,
+                                                  .term = from[i].term,
+                                                  .type = from[i].type,
+                                                  .bytes = from[i].bytes,
+                                                  .n = from[i].n };
+        *ret_entries = entries;
+        *ret = (struct raft_durable){ .term = e->recovered.term,
+                                      .vote = e->recovered.vote,
+                                      .entries = entries,
+                                      .n_entries = n,
+                                      .snapshot_index = e->loaded_id.index,
+                                      .snapshot_term = e->loaded_id.term };
+        if (e->loaded) /* it was verified when it was read */
+                (void)snapshot_membership(snapshot_reader_head(e->loaded), &ret->membership);
+        return 0;
+}
+
+/* Another node's data under our name would be two members with one vote. */
+static int check_name(const struct engine *e)
+{
+        const struct member *m = members_by_id(node_members(e->node), e->recovered.identity.node);
+
+        if (!m || strcmp(m->name, e->conf->node.name) == 0)
+                return 0;
+        return log_error(-EINVAL,
+                         "%s is the data directory of member \"%s\", and this node is \"%s\"",
+                         e->dir, m->name, e->conf->node.name);
+}
+
 static int start_node(struct engine *e, const struct node_adopted *adopted, size_t n_adopted)
 {
         const struct conf *conf = e->conf;
@@ -391,68 +458,78 @@ static int start_node(struct engine *e, const struct node_adopted *adopted, size
         struct node_service_config *services = calloc(conf->n_services ? conf->n_services : 1,
                                                       sizeof(*services));
         _cleanup_(freep)
-        struct raft_entry *entries = calloc(e->recovered.n_entries ? e->recovered.n_entries : 1,
-                                            sizeof(*entries));
-        struct raft_durable durable = { .term = e->recovered.term,
-                                        .vote = e->recovered.vote,
-                                        .entries = entries,
-                                        .n_entries = e->recovered.n_entries,
-                                        .snapshot_index = e->recovered.snapshot_index,
-                                        .snapshot_term = e->recovered.snapshot_term };
-        struct node_config config = { .self = conf->self,
+        struct raft_entry *entries = NULL;
+        struct raft_durable durable;
+        struct node_config config = { .self = e->recovered.identity.node,
+                                      .cluster_id = e->recovered.identity.cluster_id,
+                                      .disk_incarnation = e->recovered.incarnation,
                                       .incarnation = e->incarnation,
                                       .seed = random_number(),
                                       .heartbeat = conf->cluster.heartbeat,
                                       .election_timeout = conf->cluster.election_timeout,
                                       .request_timeout = REQUEST_TIMEOUT,
+                                      .snapshot_bytes = conf->node.snapshot_size,
+                                      .snapshot_age = conf->node.snapshot_age,
                                       .pre_vote = true,
                                       .services = services,
                                       .n_services = conf->n_services };
+        struct store *store;
+        int r;
 
-        if (!services || !entries)
+        if (!services)
                 return -ENOMEM;
-        for (size_t i = 0; i < e->recovered.n_entries; i++) {
-                const struct wal_entry *from = &e->recovered.entries[i];
-
-                entries[i] = (struct raft_entry){ .index = from->index,
-                                                  .term = from->term,
-                                                  .type = from->type,
-                                                  .bytes = from->bytes,
-                                                  .n = from->n };
-        }
+        r = engine_members_found(e, &config.members);
+        if (r == 0)
+                r = durable_of(e, &entries, &durable);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < conf->n_services; i++)
                 configure_service(conf, conf->services[i], &services[i]);
-        for (size_t i = 0; i < conf->cluster.n_members; i++) {
-                const struct conf_member *m = conf->cluster.members[i];
-
-                config.members.voters[config.members.n_voters++] = m->id;
-                (void)strncpy(config.names[m->id], m->name, NAME_SIZE - 1);
-        }
         e->now = clock_now();
-        e->node = node_new(&config, &durable, adopted, n_adopted, e->now);
-        wal_recovered_done(&e->recovered);
-        e->recovered = (struct wal_recovered){ 0 };
-        return 0;
+        store = e->loaded ? snapshot_reader_take(e->loaded, e->now) : NULL;
+        e->node = node_new(&config, &durable, store, adopted, n_adopted, e->now);
+        r = check_name(e);
+        if (r == 0)
+                engine_members_follow(e);
+        return r;
 }
 
-static int start_peers(struct engine *e, uint64_t disk_incarnation)
+/* Without us in the list we are no member any more, and go by what the configuration says. */
+static void name_ourselves(const struct engine *e, struct peers_config *ret)
 {
-        struct peers_config config = { .cluster_id = e->conf->cluster_id,
-                                       .self = e->conf->self,
-                                       .incarnation = disk_incarnation,
+        const struct conf_member *self = conf_member_by_name(e->conf, e->conf->node.name);
+
+        for (unsigned i = 0; i < ret->n_members; i++) {
+                if (ret->members[i].node == ret->self)
+                        return;
+        }
+        ret->members[ret->n_members++] = (struct peers_member){
+                .node = ret->self,
+                .endpoint = { .address = self->address, .port = self->raft_port },
+        };
+        (void)log_warning(0, "this node is no member of the cluster any more");
+}
+
+static int start_peers(struct engine *e)
+{
+        struct peers_config config = { .cluster_id = e->recovered.identity.cluster_id,
+                                       .self = e->recovered.identity.node,
+                                       .incarnation = e->recovered.incarnation,
                                        .connect_timeout = 2 * e->conf->cluster.election_timeout,
                                        .seed = random_number() };
         const struct peers_callbacks callbacks = { on_received, on_peers_event, e };
 
-        for (size_t i = 0; i < e->conf->cluster.n_members; i++) {
-                const struct conf_member *m = e->conf->cluster.members[i];
-
-                config.members[config.n_members++] = (struct peers_member){
-                        .node = m->id,
-                        .endpoint = { .address = m->address, .port = m->raft_port },
-                };
-        }
+        config.n_members = engine_members_peers(e, config.members);
+        name_ourselves(e, &config);
         return peers_new(e->base, &config, &callbacks, &e->peers);
+}
+
+/* What was read at the start has been taken over. */
+static void forget_start(struct engine *e)
+{
+        snapshot_reader_free(TAKE_PTR(e->loaded));
+        wal_recovered_done(&e->recovered);
+        e->recovered = (struct wal_recovered){ 0 };
 }
 
 /* The executor's first message: from here on the node takes part. */
@@ -460,7 +537,6 @@ static void on_hello(struct engine *e, json_t *message)
 {
         struct node_adopted adopted[SERVICES_MAX];
         size_t n = hands_read_holds(e->conf, message, adopted, SERVICES_MAX);
-        uint64_t disk_incarnation = e->recovered.incarnation;
         int r;
 
         for (size_t i = 0; i < n; i++)
@@ -468,7 +544,8 @@ static void on_hello(struct engine *e, json_t *message)
                          e->conf->services[adopted[i].service]->name, adopted[i].epoch);
         r = start_node(e, adopted, n);
         if (r == 0)
-                r = start_peers(e, disk_incarnation);
+                r = start_peers(e);
+        forget_start(e);
         if (r < 0) {
                 (void)log_error(r, "cannot listen for the other members");
                 stop(e, EXIT_FAILURE);
@@ -549,6 +626,18 @@ uint64_t engine_read(struct engine *e, engine_answer *answer_cb, void *userdata)
         return request;
 }
 
+uint64_t engine_change(struct engine *e, const struct node_change *change, engine_answer *answer_cb,
+                       void *userdata)
+{
+        struct waiter *w = wait_for(e, answer_cb, userdata);
+        uint64_t request = w ? w->request : 0;
+
+        if (w)
+                engine_feed(e, &(struct node_event){
+                                       .type = NODE_CHANGE, .request = request, .change = change });
+        return request;
+}
+
 uint64_t engine_order(struct engine *e, const struct engine_order *order, engine_answer *answer_cb,
                       void *userdata)
 {
@@ -608,28 +697,44 @@ bool engine_is_connected(const struct engine *e, node_id id)
 
 /* Start and end. */
 
+/* A log says itself whose it is; only a new one is told. */
+static int open_wal(struct engine *e, struct wal **ret)
+{
+        struct wal_options options = { .identity = { .cluster_id = e->conf->cluster_id } };
+        struct wal_complaint complaint = { 0 };
+        int r;
+
+        r = wal_open(e->dir, &options, ret, &e->recovered, &complaint);
+        if (r == -ENOENT) {
+                options.identity.node = e->conf->self;
+                r = wal_open(e->dir, &options, ret, &e->recovered, &complaint);
+        }
+        if (r < 0)
+                return log_error(r, "cannot use the log in %s: %s", e->dir, complaint.text);
+        return 0;
+}
+
 static int open_log(struct engine *e)
 {
-        struct wal_options options = { .identity = { .cluster_id = e->conf->cluster_id,
-                                                     .node = e->conf->self } };
-        struct wal_complaint complaint = { 0 };
-        char dir[CONF_PATH_SIZE + 8];
         struct wal *w;
         int r;
 
-        (void)snprintf(dir, sizeof(dir), "%s/raft", e->conf->node.data_dir);
-        if (mkdir(dir, 0700) < 0 && errno != EEXIST)
-                return log_error(-errno, "cannot create %s", dir);
-        r = wal_open(dir, &options, &w, &e->recovered, &complaint);
+        (void)snprintf(e->dir, sizeof(e->dir), "%s/raft", e->conf->node.data_dir);
+        if (mkdir(e->dir, 0700) < 0 && errno != EEXIST)
+                return log_error(-errno, "cannot create %s", e->dir);
+        r = open_wal(e, &w);
         if (r < 0)
-                return log_error(r, "cannot use the log in %s: %s", dir, complaint.text);
+                return r;
         if (e->recovered.bytes_cut > 0)
                 log_info("an unfinished last write of %" PRIu64 " bytes was cut off the log",
                          e->recovered.bytes_cut);
         r = disk_start(w, &e->disk);
         if (r < 0)
                 return log_error(r, "cannot start the disk thread");
-        return 0;
+        r = engine_snapshots_load(e);
+        if (r < 0)
+                return r;
+        return engine_snapshots_start(e);
 }
 
 static int name_things(struct engine *e)
@@ -643,9 +748,6 @@ static int name_things(struct engine *e)
                 e->service_names[i] = e->conf->services[i]->name;
         e->names.services = e->service_names;
         e->names.n_services = n;
-        for (size_t i = 0; i < e->conf->cluster.n_members; i++)
-                e->names.members[e->conf->cluster.members[i]->id] =
-                        e->conf->cluster.members[i]->name;
         return 0;
 }
 
@@ -675,8 +777,10 @@ static int start(struct engine *e)
         e->timer = evtimer_new(e->base, on_timer, e);
         e->timer_at = INSTANT_FOREVER;
         e->turn_end = event_new(e->base, -1, 0, on_turn_end, e);
+        e->later = event_new(e->base, -1, 0, on_later, e);
         e->terminate = evsignal_new(e->base, SIGTERM, on_terminate, e);
-        if (!e->timer || !e->turn_end || !e->terminate || evsignal_add(e->terminate, NULL) < 0)
+        if (!e->timer || !e->turn_end || !e->later || !e->terminate ||
+            evsignal_add(e->terminate, NULL) < 0)
                 return -ENOMEM;
         (void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
         r = name_things(e);
@@ -713,16 +817,20 @@ static void done(struct engine *e)
                 event_free(e->timer);
         if (e->turn_end)
                 event_free(e->turn_end);
+        if (e->later)
+                event_free(e->later);
         if (e->terminate)
                 event_free(e->terminate);
+        snapshots_free(e->snapshots);
         node_free(e->node);
+        snapshot_reader_free(e->loaded);
         wal_recovered_done(&e->recovered);
         free(e->service_names);
         if (e->base)
                 event_base_free(e->base);
 }
 
-int engine_main(const struct conf *conf)
+int engine_main(struct conf *conf)
 {
         struct engine e = { .conf = conf, .exit_status = EXIT_SUCCESS };
         int r = start(&e);

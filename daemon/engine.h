@@ -15,9 +15,10 @@ enum {
 
 /*
  * Runs the engine until the executor goes away or ends it; the conversation with the executor is
- * the descriptor that LINK_FD_ENVIRONMENT names. Returns an exit status.
+ * the descriptor that LINK_FD_ENVIRONMENT names. The member list in @conf follows that of the
+ * cluster. Returns an exit status.
  */
-int engine_main(const struct conf *conf);
+int engine_main(struct conf *conf);
 
 struct engine;
 struct event_base;
@@ -53,6 +54,10 @@ struct engine_order {
 };
 uint64_t engine_order(struct engine *e, const struct engine_order *order, engine_answer *answer,
                       void *userdata);
+
+/* A change of the member list; the answer has a text when it is refused. */
+uint64_t engine_change(struct engine *e, const struct node_change *change, engine_answer *answer,
+                       void *userdata);
 
 /* The client has gone: the answer is not wanted any more. */
 void engine_forget(struct engine *e, uint64_t request);

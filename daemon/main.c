@@ -100,7 +100,7 @@ static void log_complaint(const struct conf_complaint *c, int priority)
                 log_event(&fields, "%s: %s", c->file, c->text);
 }
 
-static int run_engine(const struct conf *conf)
+static int run_engine(struct conf *conf)
 {
         int r;
 

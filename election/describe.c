@@ -161,6 +161,21 @@ void describe_note(const struct node_note *note, const struct describe_names *na
                 say(&t, "a malformed message came from ");
                 say_member(&t, names, note->member);
                 break;
+        case NODE_NOTE_MEMBERS:
+                say(&t, "the member list is that of entry %" PRIu64, note->index);
+                break;
+        case NODE_NOTE_SNAPSHOT_TAKEN:
+                say(&t, "a snapshot of all up to entry %" PRIu64 " replaces the log", note->index);
+                break;
+        case NODE_NOTE_SNAPSHOT_SENT:
+                say(&t, "a snapshot is being sent to ");
+                say_member(&t, names, note->member);
+                say(&t, ", which needs what the log no longer has");
+                break;
+        case NODE_NOTE_SNAPSHOT_INSTALLED:
+                say(&t, "a snapshot of all up to entry %" PRIu64 " was received and is in force",
+                    note->index);
+                break;
         }
 }
 
@@ -175,6 +190,11 @@ static const char *event_name(enum node_event_type type)
                 [NODE_SUSPECT] = "hint of the death",
                 [NODE_FORGET] = "client gone",
                 [NODE_ORDER] = "operator's order",
+                [NODE_CHANGE] = "change of the member list",
+                [NODE_SEEN] = "disk seen",
+                [NODE_SNAPSHOT_TAKEN] = "snapshot taken",
+                [NODE_SNAPSHOT_PART_READ] = "part of a snapshot read",
+                [NODE_SNAPSHOT_PART_WRITTEN] = "part of a snapshot written",
                 [NODE_HANDS_STATUS] = "status of the database",
                 [NODE_HANDS_ACK] = "the hands are ready until the deadline",
                 [NODE_HANDS_DONE] = "step ended",
@@ -217,6 +237,19 @@ void describe_event(const struct node_event *event, const struct describe_names 
                 say(&t, " for %s: %s", service_name(names, event->service),
                     event->ok ? "yes" : "no");
                 break;
+        case NODE_CHANGE:
+                say(&t, " about %s", event->change->name);
+                break;
+        case NODE_SEEN:
+                say(&t, " at ");
+                say_member(&t, names, event->from);
+                break;
+        case NODE_SNAPSHOT_TAKEN:
+        case NODE_SNAPSHOT_PART_READ:
+        case NODE_SNAPSHOT_PART_WRITTEN:
+                say(&t, " of entry %" PRIu64 ": %s", event->snapshot.index,
+                    event->ok ? "yes" : "no");
+                break;
         case NODE_TIMEOUT:
         case NODE_WRITE:
         case NODE_READ:
@@ -235,6 +268,8 @@ static void say_persist(struct text *t, const struct raft_persist *p)
                 say(t, " truncate from %" PRIu64, p->truncate_from);
         if (p->first)
                 say(t, " entries %" PRIu64 " to %" PRIu64, p->first, p->last);
+        if (p->snapshot_index)
+                say(t, " snapshot %" PRIu64, p->snapshot_index);
 }
 
 void describe_effect(const struct node_effect *effect, const struct describe_names *names,
@@ -272,6 +307,21 @@ void describe_effect(const struct node_effect *effect, const struct describe_nam
                 break;
         case NODE_WOKEN:
                 say(&t, "%zu watchers woken", effect->n_watchers);
+                break;
+        case NODE_MEMBERS:
+                say(&t, "tell of the member list");
+                break;
+        case NODE_SNAPSHOT_TAKE:
+                say(&t, "take a snapshot of entry %" PRIu64, effect->snapshot.index);
+                break;
+        case NODE_SNAPSHOT_READ:
+                say(&t, "read snapshot %" PRIu64 " from %" PRIu64 " for ", effect->snapshot.index,
+                    effect->snapshot.offset);
+                say_member(&t, names, effect->to);
+                break;
+        case NODE_SNAPSHOT_WRITE:
+                say(&t, "write %zu bytes of snapshot %" PRIu64 " at %" PRIu64, effect->n,
+                    effect->snapshot.index, effect->snapshot.offset);
                 break;
         case NODE_NOTE:
                 describe_note(&effect->note, names, ret, size);

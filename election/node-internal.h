@@ -3,6 +3,7 @@
 
 #include "election/base/buffer.h"
 #include "election/node.h"
+#include "election/snapshot.h"
 
 enum {
         NODE_NOTES_MAX = 8192, /* receipts of entries that are not applied yet */
@@ -11,6 +12,7 @@ enum {
         NODE_HISTORY_TTL_SEC = 30 * 24 * 3600,
         NODE_ORDER_TTL_SEC = 60,
         NODE_HOLD_USEC = 1000, /* that something waits at most for more to go out with */
+        NODE_ENTRY_COST = 64, /* bytes that an entry of the log counts beside its command */
         NODE_ROUNDS_MAX = 16, /* of proposals within one step */
         NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
         NODE_RESULT_TEXTS_MAX = 5, /* cause, and path and value before and after */
@@ -63,6 +65,7 @@ enum node_request_kind {
         NODE_REQUEST_WRITE,
         NODE_REQUEST_READ,
         NODE_REQUEST_CATCH_UP, /* our own read after a start */
+        NODE_REQUEST_CHANGE, /* of the member list */
 };
 
 struct node_request;
@@ -87,6 +90,7 @@ struct node_request {
         uint64_t batch; /* of a read: the question to the leader that it is part of */
         uint64_t index; /* of a read that is confirmed: it is served once this is applied */
         bool forgotten;
+        bool is_repeated; /* of a change: it was sent before, and may have been made */
 };
 
 /* The result of an answered write, with copies of what it points to. */
@@ -117,8 +121,51 @@ struct node_proposal {
         uint64_t sequence;
 };
 
+/* Our own snapshots. */
+struct node_snapshots {
+        uint64_t index; /* of the newest durable one; 0: none */
+        uint64_t term;
+        uint64_t bytes;
+        struct instant taken_at;
+        struct instant not_before;
+        bool is_taking;
+        uint64_t bytes_since; /* of entries that were applied since */
+        uint64_t bytes_taken; /* what that was when the one that is being taken began, */
+        uint64_t entries_since; /* and how many entries */
+        struct store *replaced; /* is released bit by bit */
+};
+
+/* A snapshot on its way to another member. */
+struct node_transfer {
+        bool is_open;
+        uint64_t term; /* in which we lead */
+        struct node_snapshot snapshot;
+        uint64_t offset; /* of the part that the other one needs next */
+        uint64_t n_sent;
+        unsigned tries;
+        struct instant again;
+};
+
+/* A snapshot on its way to us. */
+struct node_arrival {
+        node_id from;
+        struct node_snapshot snapshot; /* its offset is that of the part that we need next */
+        struct snapshot_reader *reader; /* NULL: none */
+        bool is_writing;
+        bool is_last; /* what is being written completes it */
+};
+
 struct node {
         struct node_config config;
+        struct members members;
+        char names[MEMBERS_MAX + 1][NAME_SIZE]; /* by id, until another one has it */
+        uint64_t seen[MEMBERS_MAX + 1]; /* disks, by id; 0: not seen */
+        struct instant members_look_at;
+        uint64_t change_index; /* of the change that was proposed last; 0: refused, and why: */
+        enum raft_refusal change_refusal;
+        struct node_snapshots snapshots;
+        struct node_transfer transfers[MEMBERS_MAX + 1];
+        struct node_arrival arrival;
         struct node_service *services;
         struct raft *raft;
         struct store *store;
@@ -127,6 +174,7 @@ struct node {
         struct instant started;
         uint64_t index_recovered; /* last entry that was in the log at the start */
         uint64_t index_applied;
+        uint64_t term_applied; /* of that entry */
         bool current;
         struct instant catch_up_at;
         uint64_t store_index_seen; /* orders were read at this state of the tree */
@@ -139,6 +187,7 @@ struct node {
         struct node_queue refused; /* become fresh again after a pause */
         struct node_queue written; /* writes on their way */
         struct node_queue asked; /* reads on their way, oldest batch first */
+        struct node_queue changing; /* changes of the member list that wait for their index */
         struct node_queue confirmed; /* reads that wait for their index */
         bool holds_back; /* something waits for more to go out with */
         struct instant held_since;
@@ -164,6 +213,7 @@ struct node {
 struct node_effect *node_add(struct node *n, enum node_effect_type type);
 struct node_note *node_note(struct node *n, enum node_note_type type);
 bool node_is_leader(const struct node *n);
+void node_woken(struct node *n, const uint64_t *watchers, size_t n_watchers);
 /* Proposes a command at the end of the step, here or by the leader; @sequence is its origin's. */
 void node_propose(struct node *n, const struct store_command *c);
 void node_propose_bytes(struct node *n, const uint8_t *bytes, size_t size, node_id origin,
@@ -188,6 +238,10 @@ enum node_message {
         NODE_MESSAGE_ATTEST,
         NODE_MESSAGE_ATTESTED,
         NODE_MESSAGE_REPORT,
+        NODE_MESSAGE_CHANGE,
+        NODE_MESSAGE_CHANGE_DECIDED,
+        NODE_MESSAGE_SNAPSHOT,
+        NODE_MESSAGE_SNAPSHOT_REPLY,
         NODE_MESSAGES,
 };
 void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t size);
@@ -196,6 +250,8 @@ void node_message_get_report(struct reader *r, struct failover_report *ret);
 
 /* node-lease.c */
 void node_lease_applied(struct node *n, const struct store_result *result);
+/* The store is another one: each service is looked at anew. */
+void node_lease_restored(struct node *n);
 void node_lease_renew(struct node *n);
 void node_lease_campaign(struct node *n, size_t service);
 void node_lease_release(struct node *n, size_t service, node_id reserved_for);
@@ -234,7 +290,38 @@ void node_request_clear_results(struct node *n);
 void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                  const struct store_result *result, const char *text);
 
+/* A change of the member list, encoded; takes over @bytes. */
+void node_request_change(struct node *n, uint64_t request, uint8_t *bytes, size_t size);
+/* The leader has decided about it: appended at @index, not now, or refused. */
+void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, bool is_for_later,
+                          uint64_t index, const char *reason);
+
+/* node-members.c */
+void node_members_start(struct node *n);
+void node_members_changed(struct node *n);
+bool node_is_member(const struct node *n, node_id id);
+void node_members_seen(struct node *n, node_id id, uint64_t incarnation);
+void node_members_change(struct node *n, uint64_t request, const struct node_change *c);
+void node_members_ask(struct node *n, struct node_request *q);
+void node_members_asked(struct node *n, node_id from, struct reader *r);
+void node_members_answered(struct node *n, struct reader *r);
+void node_members_look(struct node *n);
+struct instant node_members_deadline(const struct node *n);
+
+/* node-snapshot.c */
+void node_snapshot_look(struct node *n);
+struct instant node_snapshot_deadline(const struct node *n);
+void node_snapshot_taken(struct node *n, const struct node_event *event);
+void node_snapshot_wanted(struct node *n, node_id to);
+void node_snapshot_read(struct node *n, const struct node_event *event);
+void node_snapshot_replied(struct node *n, node_id from, struct reader *r);
+void node_snapshot_received(struct node *n, node_id from, struct reader *r);
+void node_snapshot_written(struct node *n, const struct node_event *event);
+void node_snapshot_installed(struct node *n, uint64_t index);
+void node_snapshot_done(struct node *n);
+
 /* node-service.c */
+void node_service_members_changed(struct node *n);
 void node_service_start(struct node *n);
 void node_service_done(struct node *n);
 void node_service_look(struct node *n);

@@ -253,6 +253,12 @@ void node_lease_applied(struct node *n, const struct store_result *result)
         }
 }
 
+void node_lease_restored(struct node *n)
+{
+        for (size_t i = 0; i < n->config.n_services; i++)
+                n->services[i].looked_at = false;
+}
+
 static size_t put_position(const struct failover_position *p, uint8_t *ret)
 {
         const uint64_t values[] = { p->system_id, p->timeline, p->lsn };

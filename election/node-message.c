@@ -134,24 +134,13 @@ static void got_report(struct node *n, node_id from, struct reader *r)
                 node_service_reported(n, from, service, &report);
 }
 
-static bool is_member(const struct node *n, node_id id)
-{
-        const struct raft_members *m = raft_members(n->raft);
-
-        for (unsigned i = 0; i < m->n_voters; i++) {
-                if (m->voters[i] == id)
-                        return id != n->config.self;
-        }
-        return false;
-}
-
 void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t size)
 {
         struct reader r = reader_of(bytes, size);
         uint8_t type = reader_get_u8(&r);
 
-        if (!is_member(n, from))
-                return;
+        if (from == n->config.self || (n->members.n > 0 && !node_is_member(n, from)))
+                return; /* a member that joins has no list yet: the leader brings it */
         switch (type) {
         case NODE_MESSAGE_RAFT:
                 got_raft(n, from, &r);
@@ -176,6 +165,18 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
                 break;
         case NODE_MESSAGE_REPORT:
                 got_report(n, from, &r);
+                break;
+        case NODE_MESSAGE_CHANGE:
+                node_members_asked(n, from, &r);
+                break;
+        case NODE_MESSAGE_CHANGE_DECIDED:
+                node_members_answered(n, &r);
+                break;
+        case NODE_MESSAGE_SNAPSHOT:
+                node_snapshot_received(n, from, &r);
+                break;
+        case NODE_MESSAGE_SNAPSHOT_REPLY:
+                node_snapshot_replied(n, from, &r);
                 break;
         default:
                 r.failed = true;

@@ -57,6 +57,17 @@ void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
         keep_result(&n->results[n->n_results++], result);
 }
 
+/* A text for node_answer() that lives until the next step. */
+static const char *keep_text(struct node *n, const char *text)
+{
+        struct node_result *r;
+
+        MUST_GROW(n->results, n->n_results, n->n_results_max);
+        r = &n->results[n->n_results++];
+        *r = (struct node_result){ 0 };
+        return keep(r, text, strlen(text));
+}
+
 void node_request_clear_results(struct node *n)
 {
         for (size_t i = 0; i < n->n_results; i++) {
@@ -149,6 +160,7 @@ void node_request_write(struct node *n, uint64_t request, const struct store_key
         if (!q)
                 return;
         c.origin = (struct store_origin){ n->config.self, n->config.incarnation, q->sequence };
+        c.settled = n->oldest; /* what is older is not proposed again */
         store_command_encode(&c, &b);
         if (b.n > RAFT_ENTRY_BYTES_MAX) {
                 buffer_done(&b);
@@ -159,6 +171,19 @@ void node_request_write(struct node *n, uint64_t request, const struct store_key
         }
         q->bytes = b.bytes;
         q->n = b.n;
+        q->queue->n_bytes += q->n;
+}
+
+void node_request_change(struct node *n, uint64_t request, uint8_t *bytes, size_t size)
+{
+        struct node_request *q = add(n, request, NODE_REQUEST_CHANGE);
+
+        if (!q) {
+                free(bytes);
+                return;
+        }
+        q->bytes = bytes;
+        q->n = size;
         q->queue->n_bytes += q->n;
 }
 
@@ -184,7 +209,10 @@ void node_request_applied(struct node *n, const struct store_result *result)
         q = slot_of(n, result->origin.sequence);
         if (!q || q->kind != NODE_REQUEST_WRITE)
                 return;
-        if (!q->forgotten)
+        if (!q->forgotten && result->error == STORE_ANSWER_LOST)
+                node_answer(n, q->request, NODE_NO_QUORUM, NULL,
+                            "it was proposed again too late to know what became of it");
+        else if (!q->forgotten)
                 node_answer(n, q->request, NODE_OK, result, NULL);
         end(n, q);
 }
@@ -208,11 +236,35 @@ void node_request_refused(struct node *n, uint64_t sequence)
                 try_later(n, q);
 }
 
-/* The old leader may never answer: what does no harm twice is asked again. */
+/*
+ * The old leader may never answer: all is asked again. A write that is in the log twice takes effect
+ * once, see store_origin.
+ */
 void node_request_leader_changed(struct node *n)
 {
         while (n->asked.first)
                 move(n->asked.first, &n->fresh);
+        while (n->written.first)
+                move(n->written.first, &n->fresh);
+}
+
+void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, bool is_for_later,
+                          uint64_t index, const char *reason)
+{
+        struct node_request *q = slot_of(n, sequence);
+
+        if (!q || q->queue != &n->written || q->kind != NODE_REQUEST_CHANGE)
+                return;
+        if (is_appended) {
+                q->index = index;
+                move(q, &n->changing);
+        } else if (is_for_later) {
+                try_later(n, q);
+        } else {
+                if (!q->forgotten)
+                        node_answer(n, q->request, NODE_REFUSED, NULL, keep_text(n, reason));
+                end(n, q);
+        }
 }
 
 static void serve_read(struct node *n, struct node_request *q)
@@ -267,6 +319,8 @@ void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t
 
 static void serve_confirmed(struct node *n)
 {
+        while (n->changing.first && n->index_applied >= n->changing.first->index)
+                serve_read(n, n->changing.first);
         while (n->confirmed.first && n->index_applied >= n->confirmed.first->index)
                 serve_read(n, n->confirmed.first);
 }
@@ -301,6 +355,9 @@ void node_request_flush(struct node *n)
                 if (q->kind == NODE_REQUEST_WRITE) {
                         move(q, &n->written);
                         node_propose_bytes(n, q->bytes, q->n, n->config.self, q->sequence);
+                } else if (q->kind == NODE_REQUEST_CHANGE) {
+                        move(q, &n->written);
+                        node_members_ask(n, q);
                 } else if (may_read) {
                         q->batch = n->read_batch;
                         move(q, &n->asked);

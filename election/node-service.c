@@ -622,6 +622,44 @@ struct instant node_service_deadline(const struct node *n)
         return deadline;
 }
 
+static bool may_hold(const struct node_service_config *c, const struct member *m)
+{
+        if (m->kind != MEMBER_FULL || m->is_learning)
+                return false;
+        for (unsigned i = 0; i < c->n_holders; i++) {
+                if (strcmp(c->holders[i], m->name) == 0)
+                        return true;
+        }
+        return c->is_for_all;
+}
+
+/* Who has once taken part goes on, and finds itself not eligible. */
+static void follow_members(struct node *n, struct node_service *s)
+{
+        struct failover_config *c = &s->config.failover;
+        bool follows = s->config.is_for_all || s->config.n_holders > 0;
+
+        if (follows)
+                c->n_members = 0;
+        for (unsigned i = 0; follows && i < n->members.n; i++) {
+                if (may_hold(&s->config, &n->members.list[i]))
+                        c->members[c->n_members++] = n->members.list[i].id;
+        }
+        for (node_id id = 0; id <= MEMBERS_MAX; id++)
+                c->names[id] = n->names[id][0] ? n->names[id] : NULL;
+        s->looked_at = false;
+        if (s->failover)
+                failover_set_members(s->failover, c);
+        else if (takes_part(c, n->config.self))
+                s->failover = failover_new(c, n->now);
+}
+
+void node_service_members_changed(struct node *n)
+{
+        for (size_t i = 0; i < n->config.n_services; i++)
+                follow_members(n, &n->services[i]);
+}
+
 void node_service_start(struct node *n)
 {
         for (size_t i = 0; i < n->config.n_services; i++) {
@@ -631,11 +669,8 @@ void node_service_start(struct node *n)
                 c->self = n->config.self;
                 /* Below 2^53, which is as far as all readers of JSON can count. */
                 c->steps_before = (n->config.incarnation & UINT32_MAX) << 21;
-                for (node_id id = 0; id <= MEMBERS_MAX; id++)
-                        c->names[id] = n->config.names[id][0] ? n->config.names[id] : NULL;
                 s->report_at = n->now;
-                if (takes_part(c, n->config.self))
-                        s->failover = failover_new(c, n->now);
+                follow_members(n, s);
         }
 }
 

@@ -58,7 +58,7 @@ unsigned node_quorum(const struct node *n)
 
 const char *node_name(const struct node *n, node_id id)
 {
-        return id <= MEMBERS_MAX && n->config.names[id][0] ? n->config.names[id] : "nobody";
+        return id <= MEMBERS_MAX && n->names[id][0] ? n->names[id] : "nobody";
 }
 
 size_t node_service_find(const struct node *n, const char *name)
@@ -179,23 +179,29 @@ static void flush_proposals(struct node *n)
         buffer_clear(&n->proposals_bytes);
 }
 
+void node_woken(struct node *n, const uint64_t *watchers, size_t n_watchers)
+{
+        struct node_effect *e = node_add(n, NODE_WOKEN);
+
+        e->watchers = must_copy(watchers, n_watchers * sizeof(*watchers));
+        e->n_watchers = n_watchers;
+}
+
 static void apply_entry(struct node *n, const struct raft_entry *entry)
 {
         struct store_result result;
 
         n->index_applied = entry->index;
+        n->term_applied = entry->term;
+        n->snapshots.bytes_since += entry->n + NODE_ENTRY_COST;
         if (entry->type != RAFT_ENTRY_COMMAND)
                 return;
         store_apply(n->store, entry->index, entry->bytes, entry->n,
                     node_receipt_of(n, entry->index, entry->term), &result);
         if (!result.valid)
                 return;
-        if (result.n_woken > 0) {
-                struct node_effect *e = node_add(n, NODE_WOKEN);
-
-                e->watchers = must_copy(result.woken, result.n_woken * sizeof(*result.woken));
-                e->n_watchers = result.n_woken;
-        }
+        if (result.n_woken > 0)
+                node_woken(n, result.woken, result.n_woken);
         if (result.type == STORE_KEY)
                 node_request_applied(n, &result);
         else
@@ -251,17 +257,25 @@ static void carry_out(struct node *n, const struct raft_effect *e)
         case RAFT_COMMITTED:
                 break; /* applied when the list is through: what it names must not change before */
         case RAFT_PROPOSED:
+                n->change_index = e->first;
+                break;
+        case RAFT_MEMBERS_CHANGED:
+                node_members_changed(n);
+                break;
+        case RAFT_SNAPSHOT_WANTED:
+                node_snapshot_wanted(n, e->peer);
+                break;
+        case RAFT_INSTALLED:
+                node_snapshot_installed(n, e->index);
                 break;
         case RAFT_REFUSED:
                 if (e->refused == RAFT_EVENT_READ)
                         node_request_read_ready(n, e->context, false, 0);
+                if (e->refused == RAFT_EVENT_CHANGE)
+                        n->change_refusal = e->refusal;
                 for (size_t i = n->chunk_first;
                      e->refused == RAFT_EVENT_PROPOSE && i < n->chunk_end; i++)
                         node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence);
-                break;
-        case RAFT_MEMBERS_CHANGED:
-        case RAFT_SNAPSHOT_WANTED:
-        case RAFT_INSTALLED:
                 break;
         case RAFT_READ_READY:
                 node_request_read_ready(n, e->context, true, e->index);
@@ -336,6 +350,21 @@ static void take_event(struct node *n, const struct node_event *event)
         case NODE_ORDER:
                 node_service_order(n, event);
                 break;
+        case NODE_CHANGE:
+                node_members_change(n, event->request, event->change);
+                break;
+        case NODE_SEEN:
+                node_members_seen(n, event->from, event->incarnation);
+                break;
+        case NODE_SNAPSHOT_TAKEN:
+                node_snapshot_taken(n, event);
+                break;
+        case NODE_SNAPSHOT_PART_READ:
+                node_snapshot_read(n, event);
+                break;
+        case NODE_SNAPSHOT_PART_WRITTEN:
+                node_snapshot_written(n, event);
+                break;
         case NODE_HANDS_STATUS:
         case NODE_HANDS_ACK:
         case NODE_HANDS_DONE:
@@ -368,7 +397,7 @@ static void finish(struct node *n, struct node_effects *ret)
 
                 if (n->offsets[i] == SIZE_MAX)
                         continue;
-                if (e->type == NODE_SEND)
+                if (e->type == NODE_SEND || e->type == NODE_SNAPSHOT_WRITE)
                         e->bytes = n->out.bytes + n->offsets[i];
                 if (e->type == NODE_ANSWERED) {
                         struct node_result *r = &n->results[n->offsets[i]];
@@ -419,9 +448,11 @@ void node_step(struct node *n, const struct node_event *event, struct node_effec
         node_service_look(n);
         node_lease_renew(n);
         node_expiry_look(n);
+        node_members_look(n);
         node_request_look(n);
         if (!hold_back(n, event))
                 send_out(n);
+        node_snapshot_look(n);
         finish(n, ret);
 }
 
@@ -436,6 +467,8 @@ struct instant node_deadline(const struct node *n)
         deadline = instant_earlier(deadline, node_lease_deadline(n));
         deadline = instant_earlier(deadline, node_expiry_deadline(n));
         deadline = instant_earlier(deadline, node_request_deadline(n));
+        deadline = instant_earlier(deadline, node_members_deadline(n));
+        deadline = instant_earlier(deadline, node_snapshot_deadline(n));
         return instant_earlier(deadline, node_service_deadline(n));
 }
 
@@ -456,11 +489,12 @@ static void adopt(struct node *n, const struct node_adopted *adopted, size_t n_a
 }
 
 struct node *node_new(const struct node_config *config, const struct raft_durable *durable,
-                      const struct node_adopted *adopted, size_t n_adopted, struct instant now)
+                      struct store *store, const struct node_adopted *adopted, size_t n_adopted,
+                      struct instant now)
 {
         struct node *n = must_alloc(1, sizeof(*n));
         struct raft_config raft = { .self = config->self,
-                                    .members = config->members,
+                                    .members = members_for_raft(&config->members),
                                     .heartbeat = config->heartbeat,
                                     .election_timeout = config->election_timeout,
                                     .seed = config->seed,
@@ -472,6 +506,10 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->now = n->started = n->catch_up_at = now;
         n->index_recovered = durable->snapshot_index + durable->n_entries;
         n->index_applied = durable->snapshot_index;
+        n->term_applied = durable->snapshot_term;
+        n->snapshots.index = durable->snapshot_index;
+        n->snapshots.term = durable->snapshot_term;
+        n->snapshots.taken_at = now;
         n->store_index_seen = UINT64_MAX;
         /* A late answer to the process before this one must fit none of our requests. */
         n->sequence = n->inquiry.number = n->read_batch = (config->incarnation & UINT32_MAX) << 20;
@@ -483,7 +521,10 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->entries = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->entries));
         n->commands = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->commands));
         n->raft = raft_new(&raft, durable, now);
-        n->store = store_new();
+        n->store = store ? store : store_new();
+        if (store)
+                store_notes_reset(store, now); /* rule L6 */
+        node_members_start(n);
         node_service_start(n);
         adopt(n, adopted, n_adopted);
         return n;
@@ -502,6 +543,7 @@ void node_free(struct node *n)
         node_request_clear_results(n);
         node_service_done(n);
         node_expiry_done(n);
+        node_snapshot_done(n);
         raft_free(n->raft);
         store_free(n->store);
         buffer_done(&n->proposals_bytes);

@@ -13,6 +13,7 @@
 #include "election/base/names.h"
 #include "election/base/time.h"
 #include "election/failover/failover.h"
+#include "election/members.h"
 #include "election/raft/raft.h"
 #include "election/store/store.h"
 
@@ -20,6 +21,7 @@ enum {
         NODE_MESSAGE_BYTES_MAX = RAFT_ENTRY_BYTES_MAX + 64 * 1024,
         NODE_REQUESTS_MAX = 4096, /* client requests that wait for an answer */
         NODE_TEXT_SIZE = 256, /* bytes of a text from outside, with the final NUL */
+        NODE_SNAPSHOT_PART_MAX = 256 * 1024, /* bytes of a snapshot in one message */
 };
 
 struct node_service_config {
@@ -28,17 +30,24 @@ struct node_service_config {
         usec_t renew;
         struct lease_chain chain;
         struct failover_config failover;
+        /* Who may hold it, if not failover.members for good: all that may hold any, or these. */
+        bool is_for_all;
+        char holders[MEMBERS_MAX][NAME_SIZE];
+        unsigned n_holders;
 };
 
 struct node_config {
         node_id self;
+        uint64_t cluster_id;
+        uint64_t disk_incarnation; /* of our log; 0 if nobody needs to tell it from another */
         uint64_t incarnation; /* random for each start of the process, below 2^63 */
         uint64_t seed;
-        struct raft_members members;
-        char names[MEMBERS_MAX + 1][NAME_SIZE]; /* of the members, by id */
+        struct members members; /* founding; none in a member that joins */
         usec_t heartbeat;
         usec_t election_timeout;
         usec_t request_timeout; /* a client's request is answered within it */
+        uint64_t snapshot_bytes; /* of the log that call for a snapshot; 0: none are taken */
+        usec_t snapshot_age; /* after which there is one for fewer */
         bool pre_vote;
         const struct node_service_config *services; /* the same names on each member, copied */
         size_t n_services;
@@ -51,6 +60,33 @@ struct node_adopted {
         uint64_t incarnation;
         struct instant demote_at;
         struct instant close_by;
+};
+
+/* A snapshot, or a part of one. */
+struct node_snapshot {
+        uint64_t index; /* of the last entry that it holds, */
+        uint64_t term; /* and its term: these two name it */
+        uint64_t bytes; /* of all of it */
+        uint64_t offset; /* of a part */
+        size_t n_wanted; /* bytes that a part should have, if there are so many */
+        bool is_last; /* nothing follows the part */
+};
+
+enum node_change_type {
+        NODE_CHANGE_ADD,
+        NODE_CHANGE_PROMOTE, /* an observer begins to learn, a learner becomes a voter */
+        NODE_CHANGE_REMOVE,
+        NODE_CHANGE_UPDATE, /* where it is reached */
+        NODE_CHANGES,
+};
+
+/* A change of the member list. */
+struct node_change {
+        enum node_change_type type;
+        char name[NAME_SIZE]; /* of the member */
+        enum member_kind kind; /* ADD */
+        struct endpoint peer; /* ADD and UPDATE */
+        struct endpoint api;
 };
 
 /* What the executor or an agent says of a service of this node. */
@@ -76,6 +112,11 @@ enum node_event_type {
         NODE_SUSPECT, /* a hint that the member @from is gone; never more than a reason to ask others */
         NODE_FORGET, /* the client of @request has gone */
         NODE_ORDER, /* switchover, failover, pause, …; NODE_ANSWERED follows */
+        NODE_CHANGE, /* of the member list: @change; NODE_ANSWERED follows */
+        NODE_SEEN, /* the machine behind @from has the disk @incarnation */
+        NODE_SNAPSHOT_TAKEN, /* @snapshot is durable, with its bytes, if @ok */
+        NODE_SNAPSHOT_PART_READ, /* the part @snapshot for the member @from: @bytes, if @ok */
+        NODE_SNAPSHOT_PART_WRITTEN, /* the part asked for last; the last one: all is durable, if @ok */
         NODE_HANDS_STATUS, /* @status of the database of @service */
         NODE_HANDS_ACK, /* the hold of @service and @epoch is armed */
         NODE_HANDS_DONE, /* step @id of @service ended: @ok, @text, @status->position */
@@ -105,6 +146,9 @@ struct node_event {
         size_t n;
         uint64_t generation;
         const struct store_key_command *key;
+        const struct node_change *change;
+        uint64_t incarnation;
+        struct node_snapshot snapshot;
         size_t service;
         enum node_order order;
         node_id target;
@@ -132,6 +176,18 @@ enum node_effect_type {
         NODE_RUN, /* step @run of @service under @epoch */
         NODE_CANCEL, /* step @id of @service is no longer wanted */
         NODE_WOKEN, /* @watchers of the store have something to take */
+        NODE_MEMBERS, /* node_members() has changed; also once in the first step */
+        /*
+         * Write a snapshot of what is now, by node_snapshot_write(), before the next step or from a
+         * copy of this moment; NODE_SNAPSHOT_TAKEN follows.
+         */
+        NODE_SNAPSHOT_TAKE,
+        NODE_SNAPSHOT_READ, /* @snapshot->n_wanted bytes of @snapshot for the member @to */
+        /*
+         * Write a part that was received; offset 0 begins anew, whatever was begun before. The last
+         * one is confirmed when all of it is durable under its name.
+         */
+        NODE_SNAPSHOT_WRITE,
         NODE_NOTE, /* something worth a line in the journal; describe.h words it */
 };
 
@@ -167,6 +223,10 @@ enum node_note_type {
         NODE_NOTE_MOVED, /* failover state @state_from to @state_to, @text */
         NODE_NOTE_FAILOVER, /* @text */
         NODE_NOTE_BAD_MESSAGE, /* from @member */
+        NODE_NOTE_MEMBERS, /* the member list is now that of entry @index */
+        NODE_NOTE_SNAPSHOT_TAKEN, /* of all up to @index */
+        NODE_NOTE_SNAPSHOT_SENT, /* to @member, begun */
+        NODE_NOTE_SNAPSHOT_INSTALLED, /* of all up to @index */
 };
 
 struct node_note {
@@ -189,8 +249,9 @@ struct node_note {
 struct node_effect {
         enum node_effect_type type;
         node_id to;
-        const uint8_t *bytes; /* valid until the next step */
+        const uint8_t *bytes; /* SEND, SNAPSHOT_WRITE; valid until the next step */
         size_t n;
+        struct node_snapshot snapshot;
         struct raft_persist persist;
         uint64_t request;
         enum node_outcome outcome;
@@ -216,10 +277,12 @@ struct node;
 
 /*
  * A member as it is after a start at @now, with what was durable and what its hands still hold.
- * Keeps nothing that the pointers point to.
+ * Takes over @store, which is what the snapshot of @durable holds, or NULL without one. Keeps
+ * nothing else that the pointers point to.
  */
 struct node *node_new(const struct node_config *config, const struct raft_durable *durable,
-                      const struct node_adopted *adopted, size_t n_adopted, struct instant now);
+                      struct store *store, const struct node_adopted *adopted, size_t n_adopted,
+                      struct instant now);
 void node_free(struct node *n);
 
 /*
@@ -235,6 +298,12 @@ const struct raft *node_raft(const struct node *n);
 /* For reads, and to add, take and remove watchers. */
 struct store *node_store(const struct node *n);
 const struct raft_entry *node_entry_at(const struct node *n, uint64_t index);
+/* The member list as it is in force. Valid until the next step. */
+const struct members *node_members(const struct node *n);
+
+/* Writes a snapshot of what is now to @sink. Returns 0, or its negative result. */
+int node_snapshot_write(const struct node *n, store_sink *sink, void *userdata);
+
 /* Whether what was committed before the start has been applied. */
 bool node_is_current(const struct node *n);
 

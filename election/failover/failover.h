@@ -230,6 +230,9 @@ struct failover;
 struct failover *failover_new(const struct failover_config *config, struct instant now);
 void failover_free(struct failover *f);
 
+/* Members, and the names of nodes, are from now on those of @config. */
+void failover_set_members(struct failover *f, const struct failover_config *config);
+
 /* Lets one event happen in the world that @view shows. @ret is valid until the next call. */
 void failover_step(struct failover *f, const struct failover_event *event,
                    const struct failover_view *view, struct failover_effects *ret);

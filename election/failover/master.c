@@ -694,6 +694,14 @@ void failover_free(struct failover *f)
         free(f);
 }
 
+void failover_set_members(struct failover *f, const struct failover_config *config)
+{
+        memcpy(f->config.members, config->members, sizeof(f->config.members));
+        f->config.n_members = config->n_members;
+        memcpy(f->config.names, config->names, sizeof(f->config.names));
+        f->wake = INSTANT_NEVER; /* what was compared may be gone: look again */
+}
+
 struct instant failover_deadline(const struct failover *f)
 {
         return instant_earlier(f->deadline, f->wake);

@@ -96,7 +96,7 @@ static void boot(struct bench *b, node_id node, bool adopt)
         b->config.self = node;
         b->config.incarnation = m->incarnation;
         b->config.seed = m->incarnation;
-        m->node = node_new(&b->config, &durable, adopted, n_adopted, bench_clock(b, node));
+        m->node = node_new(&b->config, &durable, NULL, adopted, n_adopted, bench_clock(b, node));
 }
 
 void bench_run(struct bench *b, node_id node, bool adopt)
@@ -121,8 +121,10 @@ void bench_start(struct bench *b, const struct bench_setup *setup)
         for (unsigned i = 0; i < b->config.n_services; i++)
                 configure_service(b, i, setup);
         for (node_id id = 1; id <= n; id++) {
-                b->config.members.voters[b->config.members.n_voters++] = id;
-                (void)snprintf(b->config.names[id], NAME_SIZE, "n%u", id);
+                struct member m = { .id = id };
+
+                (void)snprintf(m.name, NAME_SIZE, "n%u", id);
+                assert_true(members_add(&b->config.members, &m));
         }
         for (node_id id = 1; id <= n; id++)
                 boot(b, id, false);

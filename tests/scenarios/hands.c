@@ -335,6 +335,10 @@ void hands_take(struct world *w, struct machine *m, const struct node_effect *e)
         case NODE_SEND:
         case NODE_ANSWERED:
         case NODE_WOKEN:
+        case NODE_MEMBERS:
+        case NODE_SNAPSHOT_TAKE:
+        case NODE_SNAPSHOT_READ:
+        case NODE_SNAPSHOT_WRITE:
         case NODE_NOTE:
                 return;
         }

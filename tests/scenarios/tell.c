@@ -121,6 +121,10 @@ static bool is_worth_telling(struct world *w, struct machine *m, const struct no
                 return is_news(w, note);
         case NODE_NOTE_STEP_STARTED:
         case NODE_NOTE_CURRENT:
+        case NODE_NOTE_MEMBERS:
+        case NODE_NOTE_SNAPSHOT_TAKEN:
+        case NODE_NOTE_SNAPSHOT_SENT:
+        case NODE_NOTE_SNAPSHOT_INSTALLED:
                 return false;
         case NODE_NOTE_LEASE_REFUSED:
         case NODE_NOTE_LEASE_RAN_OUT:

@@ -195,6 +195,10 @@ static void carry_out(struct world *w, struct machine *m, const struct node_effe
                 tell_note(w, m, &e->note);
                 return;
         case NODE_WOKEN:
+        case NODE_MEMBERS:
+        case NODE_SNAPSHOT_TAKE:
+        case NODE_SNAPSHOT_READ:
+        case NODE_SNAPSHOT_WRITE:
                 return;
         }
 }
@@ -239,7 +243,7 @@ void world_start_engine(struct world *w, struct machine *m)
         config.incarnation = m->id * 1000u + m->life;
         config.seed = w->seed * 1000000 + config.incarnation;
         m->fed = world_clock(w, m);
-        m->node = node_new(&config, &durable, &adopted, n_adopted, m->fed);
+        m->node = node_new(&config, &durable, NULL, &adopted, n_adopted, m->fed);
         if (m->id <= world_candidates(w)) {
                 hands_report(w, m);
                 world_tell_engine(w, m,
@@ -473,7 +477,7 @@ static void configure(struct world *w)
         struct node_config *c = &w->config;
 
         configure_service(w);
-        *c = (struct node_config){ .members = { .n_voters = s->n_nodes },
+        *c = (struct node_config){ .members = { .id_last = (node_id)s->n_nodes },
                                    .heartbeat = s->heartbeat,
                                    .election_timeout = s->election_timeout,
                                    .request_timeout = 2 * USEC_PER_SEC,
@@ -482,12 +486,13 @@ static void configure(struct world *w)
                                    .n_services = 1 };
         for (node_id id = 1; id <= s->n_nodes; id++) {
                 struct machine *m = world_machine(w, id);
+                struct member member = { .id = id };
 
                 m->id = id;
                 m->name = s->witness && id == s->n_nodes ? "witness" : database_names[id];
                 m->entries = must_alloc(WORLD_ENTRIES_MAX, sizeof(*m->entries));
-                c->members.voters[id - 1] = id;
-                (void)snprintf(c->names[id], NAME_SIZE, "%s", m->name);
+                (void)snprintf(member.name, NAME_SIZE, "%s", m->name);
+                (void)members_add(&c->members, &member); /* a setup has no more than fit */
         }
 }
 

@@ -62,12 +62,16 @@ static void timer_comes(struct sim *s, struct occurrence *o)
                 arm(s, m);
 }
 
-static struct raft_members members_of(const struct sim *s)
+static struct members members_of(const struct sim *s)
 {
-        struct raft_members ret = { .n_voters = s->plan.n_nodes };
+        struct members ret = { .id_last = (node_id)s->plan.n_nodes };
 
-        for (unsigned i = 0; i < s->plan.n_nodes; i++)
-                ret.voters[i] = (node_id)(i + 1);
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+                struct member m = { .id = (node_id)i };
+
+                (void)snprintf(m.name, NAME_SIZE, "%s", sim_node_name(s, m.id));
+                (void)members_add(&ret, &m); /* a plan has no more than fit */
+        }
         return ret;
 }
 
@@ -94,15 +98,13 @@ static struct node *node_of(struct sim *s, struct machine *m)
         config.incarnation = sim_between(s, 1, INT64_MAX);
         config.seed = random_next(&s->random);
 
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
-                (void)snprintf(config.names[i], NAME_SIZE, "%s", sim_node_name(s, (node_id)i));
         for (size_t i = 0; i < s->plan.n_services; i++) {
                 services[i] = s->services[i];
                 services[i].failover.self = m->id;
                 services[i].failover.priority = s->plan.priorities ? m->id : 0;
         }
         s->tally.adopted += n_adopted;
-        ret = node_new(&config, &durable, adopted, n_adopted, machine_clock(s, m));
+        ret = node_new(&config, &durable, NULL, adopted, n_adopted, machine_clock(s, m));
         free(entries);
         return ret;
 }
@@ -230,6 +232,10 @@ static void note_taken(struct sim *s, struct machine *m, const struct node_note 
                 sim_fail(s, "%s cannot read a message of %s", sim_node_name(s, m->id),
                          sim_node_name(s, note->member));
                 return;
+        case NODE_NOTE_MEMBERS:
+        case NODE_NOTE_SNAPSHOT_TAKEN:
+        case NODE_NOTE_SNAPSHOT_SENT:
+        case NODE_NOTE_SNAPSHOT_INSTALLED:
         case NODE_NOTE_ROLE:
         case NODE_NOTE_CURRENT:
         case NODE_NOTE_EXPIRY_EARLY:
@@ -266,6 +272,13 @@ static void carry_out_one(struct sim *s, struct machine *m, const struct node_ef
                 return;
         case NODE_WOKEN:
                 observe_woken(s, m, e);
+                return;
+        case NODE_MEMBERS:
+                return;
+        case NODE_SNAPSHOT_TAKE:
+        case NODE_SNAPSHOT_READ:
+        case NODE_SNAPSHOT_WRITE:
+                sim_fail(s, "%s wants a snapshot, which no plan has", sim_node_name(s, m->id));
                 return;
         case NODE_NOTE:
                 note_taken(s, m, &e->note);

@@ -569,6 +569,10 @@ static void executor_hears(struct sim *s, struct occurrence *o)
         case NODE_SEND:
         case NODE_ANSWERED:
         case NODE_WOKEN:
+        case NODE_MEMBERS:
+        case NODE_SNAPSHOT_TAKE:
+        case NODE_SNAPSHOT_READ:
+        case NODE_SNAPSHOT_WRITE:
         case NODE_NOTE:
                 return;
         }

@@ -63,11 +63,14 @@ static void every_note_of_raft_has_words_of_its_own(void **state)
 static void every_event_has_words_of_its_own(void **state)
 {
         struct node_database_status status = { 0 };
+        struct node_change change = { .name = "db4" };
         struct texts t = { .n = 0 };
 
         (void)state;
         for (unsigned i = NODE_TIMEOUT; i <= NODE_HANDS_ADDRESSES; i++) {
-                struct node_event event = { .type = i, .status = &status, .from = 2 };
+                struct node_event event = {
+                        .type = i, .status = &status, .change = &change, .from = 2
+                };
 
                 describe_event(&event, &names, t.list[t.n], TEXT_SIZE);
                 check(&t);
