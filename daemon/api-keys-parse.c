@@ -171,6 +171,7 @@ static void keep_what_counts(enum keys_method method, struct store_key_command *
 {
         static const enum store_key_action actions[] = {
                 [KEYS_GET] = STORE_SET,
+                [KEYS_HEAD] = STORE_SET,
                 [KEYS_PUT] = STORE_SET,
                 [KEYS_POST] = STORE_CREATE,
                 [KEYS_DELETE] = STORE_DELETE,

@@ -368,14 +368,14 @@ static bool refuse_without_leader(struct api *a, struct http_request *r)
 static void serve(struct api *a, struct http_request *r, enum keys_method method, const char *path,
                   struct keys_request *request)
 {
-        if (method != KEYS_GET) {
+        if (method != KEYS_GET && method != KEYS_HEAD) {
                 request->command.path = path;
                 if (!refuse_without_leader(a, r))
                         begin_write(a, r, request);
         } else if (request->quorum) {
                 if (!refuse_without_leader(a, r))
                         begin_quorum_read(a, r, path, request);
-        } else if (request->wait && r->method != HTTP_HEAD) {
+        } else if (request->wait) {
                 if (request->stream)
                         watch_stream(a, r, path, request);
                 else
@@ -389,8 +389,10 @@ static bool method_of(const struct http_request *r, enum keys_method *ret)
 {
         switch (r->method) {
         case HTTP_GET:
-        case HTTP_HEAD:
                 *ret = KEYS_GET;
+                return true;
+        case HTTP_HEAD:
+                *ret = KEYS_HEAD;
                 return true;
         case HTTP_PUT:
                 *ret = KEYS_PUT;

@@ -16,6 +16,7 @@ enum {
 
 enum keys_method {
         KEYS_GET,
+        KEYS_HEAD,
         KEYS_PUT,
         KEYS_POST,
         KEYS_DELETE,

@@ -636,7 +636,8 @@ def methods_paths_and_trailing_slashes(s):
         a = ask("GET", path)
         equal((a.status, a.body, a.headers["Content-Type"]),
               (404, "404 page not found\n", "text/plain; charset=utf-8"), path)
-    head, get = ask("HEAD", r + "/f?wait=true"), ask("GET", r + "/f")
+    equal(ask("HEAD", r + "/f?wait=true").status, 400, "to wait is for GET")
+    head, get = ask("HEAD", r + "/f"), ask("GET", r + "/f")
     equal((head.status, head.body, head.headers["Content-Length"]), (200, "", str(len(get.body))))
     equal(ask("HEAD", r + "/none").status, 404)
     equal(ask("GET", r + "/f/").body, get.body, "one slash at the end")
