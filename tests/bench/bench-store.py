@@ -25,6 +25,7 @@ CONNECTIONS = [1, 16, 64, 256]
 OPERATIONS = ["put", "cas", "qget", "get", "mixed"]
 KEYS = 1000
 MEMORY_KEYS = 100000
+SETTLE_SECONDS = 5  # after a start, for what is prepared in the background
 HEARTBEAT_MSEC, ELECTION_MSEC = 100, 1000  # etcd's defaults, for both
 PROBE_MSEC = 5
 API_PORT, RAFT_PORT = 4001, 7001
@@ -60,25 +61,34 @@ def address(number):
 
 
 def inside(number, *command):
-    return ["ip", "netns", "exec", namespace(number), *command]
+    return ["ip", "netns", "exec", namespace(number), *command] if number else list(command)
+
+
+def link(one, other):
+    """A cable between two members, 0 being us. Without a bridge: its work would be measured, too."""
+    for number in (one, other):
+        peer = other if number == one else one
+        device = "to%d" % peer
+        if number == one:
+            run(*inside(one, "ip", "link", "add", device, "type", "veth", "peer", "name", "to%d" % one,
+                        "netns", namespace(other) if other else str(os.getpid())))
+        run(*inside(number, "ip", "link", "set", device, "up"))
+    for number, peer in ((one, other), (other, one)):
+        run(*inside(number, "ip", "route", "add", address(peer) + "/32", "dev", "to%d" % peer,
+                    "src", address(number)))
 
 
 def build_network():
-    """A bridge, with us on it, and a namespace for each member. It goes when this process does."""
+    """A namespace for each member and one for the clients. It goes when this process does."""
     os.makedirs("/run/netns", exist_ok=True)
     run("mount", "-t", "tmpfs", "none", "/run/netns")  # ours alone: we have a mount namespace
-    run("ip", "link", "set", "lo", "up")
-    run("ip", "link", "add", "br0", "type", "bridge")
-    run("ip", "addr", "add", "10.78.0.1/24", "dev", "br0")
-    run("ip", "link", "set", "br0", "up")
-    for number in range(1, MEMBERS + 1):
-        run("ip", "netns", "add", namespace(number))
-        run("ip", "link", "add", "eth0", "netns", namespace(number), "type", "veth", "peer", "name",
-            "p%d" % number)
-        run("ip", "link", "set", "p%d" % number, "master", "br0", "up")
-        run("ip", "-n", namespace(number), "addr", "add", address(number) + "/24", "dev", "eth0")
-        run("ip", "-n", namespace(number), "link", "set", "lo", "up")
-        run("ip", "-n", namespace(number), "link", "set", "eth0", "up")
+    for number in range(0, MEMBERS + 1):
+        if number > 0:
+            run("ip", "netns", "add", namespace(number))
+        run(*inside(number, "ip", "link", "set", "lo", "up"))
+        run(*inside(number, "ip", "addr", "add", address(number) + "/32", "dev", "lo"))
+        for other in range(0, number):
+            link(number, other)
 
 
 def ask(number, port, method, path, body=None, timeout=5.0):
@@ -344,13 +354,13 @@ class Bench:
             cluster.stop_all()
             cluster.start_all()
             self.tool("kv-load", "fill", 64, 0, MEMORY_KEYS, *cluster.targets())
-        time.sleep(5)
+        time.sleep(SETTLE_SECONDS)
         self.report.add("resident MiB with %d keys" % MEMORY_KEYS, "%.1f",
                         [c.resident_mib() / MEMBERS for c in self.clusters], A_THIRD)
 
     def idle(self):
         seconds = 10 if self.quick else 30
-        time.sleep(5)  # what the work before left to do is over
+        time.sleep(SETTLE_SECONDS)  # what the work before left to do is over
         before = [c.cpu_seconds() for c in self.clusters]
         time.sleep(seconds)
         used = [(c.cpu_seconds() - b) / seconds * 100 / MEMBERS for c, b in zip(self.clusters, before)]
@@ -401,6 +411,7 @@ def measure(options):
         bench = Bench(options, folder)
         for cluster in bench.clusters:
             cluster.start_all()
+        time.sleep(SETTLE_SECONDS)
         for name in options.sections or SECTIONS:
             SECTIONS[name](bench)
         bench.report.close()
