@@ -194,7 +194,7 @@ static const char *apply_copy(struct wal_replay *replay, const struct wal_base *
 {
         struct wal_base *base = &replay->base;
 
-        if (replay->extents.n == 1 && replay->n_batches == 0) {
+        if (!replay->is_begun) {
                 uint64_t index_next = base->index_next;
 
                 *base = *told;
@@ -275,6 +275,7 @@ static int apply_batch(struct wal_replay *replay, const struct segment *s, size_
         replay->batch_seq = seq_first;
         replay->batch_base = base;
         replay->batch++;
+        replay->is_begun = true;
         replay->n_batches++;
         replay->end = end;
         return 0;
@@ -331,13 +332,15 @@ static int end_of_log(struct wal_replay *replay, const struct segment *s, size_t
         return 0;
 }
 
-/* Nothing was replayed yet: sequence, batch and index are what the first segment says. */
+/*
+ * No batch was replayed yet: sequence, batch and index are what this segment says. The one before
+ * it, if any, was left before its first batch was known to be durable.
+ */
 static void begin_with(struct wal_replay *replay, const struct wal_segment_header *header,
                        const struct segment *s)
 {
         struct wal_record record;
 
-        replay->seq_next = header->seq_first;
         replay->base.index_next = header->index_first;
         if (s->n > WAL_HEADER_BYTES && record_at(s, WAL_HEADER_BYTES, &record))
                 replay->batch = (uint16_t)(record.batch - 1);
@@ -357,6 +360,8 @@ int wal_replay_segment(struct wal_replay *replay, const struct wal_segment_heade
         if (header->seq_first == 0 || header->index_first == 0 || header->index_first > INDEX_MAX)
                 return damaged(ret_damage, 0, "its header names an impossible place");
         if (replay->extents.n == 0)
+                replay->seq_next = header->seq_first;
+        if (!replay->is_begun)
                 begin_with(replay, header, &s);
         if (header->seq_first != replay->seq_next)
                 return damaged(ret_damage, 0, "the segment does not follow on the one before");

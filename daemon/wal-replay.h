@@ -45,6 +45,7 @@ struct wal_replay {
 
         uint64_t seq_next; /* of the record that comes next, from 1 */
         uint16_t batch; /* of the last whole batch */
+        bool is_begun; /* there was one */
         size_t end; /* in the last segment: behind the last whole batch */
         size_t batch_begin; /* in the last segment: where that batch begins, */
         uint64_t batch_seq; /* its first record, */

@@ -22,6 +22,7 @@ enum {
         SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES +
                               SNAPSHOT_BYTES,
         BLOCK_BYTES = 4096,
+        SEGMENTS_KEPT_MAX = 2, /* that nobody needs: to be the next ones */
 };
 
 void wal_segment_name(uint64_t number, char *ret)
@@ -240,6 +241,42 @@ void wal_drop_spare(struct wal *w)
         w->spare_is_recycled = false;
 }
 
+/* Makes a segment that nobody needs the next one, if it is of the right size. */
+static int recycle(struct wal *w, const char *name)
+{
+        struct stat st;
+
+        if (w->spare_fd >= 0 || fstatat(w->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+            (size_t)st.st_size != w->segment_bytes)
+                return -EINVAL;
+        if (renameat2(w->dir_fd, name, w->dir_fd, WAL_SPARE_NAME, RENAME_NOREPLACE) < 0)
+                return -errno;
+        return 0;
+}
+
+/*
+ * Takes away the oldest segment. The directory is synced each time: never may a newer one be gone
+ * and an older one be there, nor what is written to a recycled one be found under its old name.
+ */
+static int drop_oldest(struct wal *w)
+{
+        struct wal_extents *extents = &w->extents;
+        char name[WAL_NAME_SIZE];
+        bool is_recycled;
+
+        wal_segment_name(extents->list[0].number, name);
+        is_recycled = recycle(w, name) == 0;
+        if (!is_recycled && unlinkat(w->dir_fd, name, 0) < 0 && errno != ENOENT)
+                return -errno;
+        if (fsync(w->dir_fd) < 0) {
+                w->error = -errno;
+                return w->error;
+        }
+        extents->n--;
+        memmove(extents->list, extents->list + 1, extents->n * sizeof(*extents->list));
+        return is_recycled ? open_spare(w) : 0;
+}
+
 int wal_lay_out_spare(struct wal *w, size_t n_bytes)
 {
         int r;
@@ -247,6 +284,11 @@ int wal_lay_out_spare(struct wal *w, size_t n_bytes)
         n_bytes = (n_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
         if (n_bytes < w->segment_bytes)
                 n_bytes = w->segment_bytes;
+        if (w->spare_fd < 0 && wal_extents_unneeded(&w->extents, &w->base) > 0) {
+                r = drop_oldest(w);
+                if (r < 0)
+                        return r;
+        }
         r = open_spare(w);
         if (r < 0 || w->spare_bytes >= n_bytes)
                 return r;
@@ -386,40 +428,6 @@ bool wal_wants_mark(const struct wal *w)
         return !w->is_marked;
 }
 
-/* Makes a segment that nobody needs the next one, if it is of the right size. */
-static int recycle(struct wal *w, const char *name)
-{
-        struct stat st;
-
-        if (w->spare_fd >= 0 || fstatat(w->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-            (size_t)st.st_size != w->segment_bytes)
-                return -EINVAL;
-        if (renameat2(w->dir_fd, name, w->dir_fd, WAL_SPARE_NAME, RENAME_NOREPLACE) < 0)
-                return -errno;
-        return 0;
-}
-
-/*
- * Takes away the oldest segment. The directory is synced each time: never may a newer one be gone
- * and an older one be there, nor what is written to a recycled one be found under its old name.
- */
-static int drop_oldest(struct wal *w)
-{
-        struct wal_extents *extents = &w->extents;
-        char name[WAL_NAME_SIZE];
-
-        wal_segment_name(extents->list[0].number, name);
-        if (recycle(w, name) < 0 && unlinkat(w->dir_fd, name, 0) < 0 && errno != ENOENT)
-                return -errno;
-        if (fsync(w->dir_fd) < 0) {
-                w->error = -errno;
-                return w->error;
-        }
-        extents->n--;
-        memmove(extents->list, extents->list + 1, extents->n * sizeof(*extents->list));
-        return 0;
-}
-
 bool wal_is_behind(const struct wal *w)
 {
         size_t n_wanted = w->offset + w->segment_bytes / 8;
@@ -429,12 +437,13 @@ bool wal_is_behind(const struct wal *w)
 
 int wal_prepare(struct wal *w)
 {
-        size_t to;
+        size_t n_unneeded, to;
         int r;
 
         if (w->error < 0)
                 return w->error;
-        if (wal_extents_unneeded(&w->extents, &w->base) > 0) {
+        n_unneeded = wal_extents_unneeded(&w->extents, &w->base);
+        if (n_unneeded > SEGMENTS_KEPT_MAX || (n_unneeded > 0 && w->spare_fd < 0)) {
                 r = drop_oldest(w);
                 return r < 0 ? r : 1;
         }

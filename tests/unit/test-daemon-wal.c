@@ -12,18 +12,24 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "daemon/wal-format.h"
 #include "daemon/wal.h"
+#include "election/base/crc32c.h"
 #include "election/base/memory.h"
 #include "election/base/random.h"
+#include "tests/lib/deadline.h"
 #include "tests/lib/scratch.h"
 
 static const uint64_t CLUSTER = 0x5678deadbeef;
@@ -259,6 +265,15 @@ static int put_entry(struct fixture *f, uint64_t index, uint64_t term, const cha
         return wal_write(f->w, &batch, 1);
 }
 
+static int put_snapshot(struct fixture *f, uint64_t index, uint64_t term, bool resets)
+{
+        struct wal_batch batch = { .snapshot_index = index,
+                                   .snapshot_term = term,
+                                   .snapshot_resets = resets };
+
+        return wal_write(f->w, &batch, 1);
+}
+
 static void assert_entry(const struct fixture *f, size_t i, uint64_t term, const char *text)
 {
         const struct wal_entry *e = &f->recovered.entries[i];
@@ -437,6 +452,256 @@ static void log_goes_on_over_many_segments(void **state)
         assert_entry(f, 1000, 9, large);
         assert_entry(f, 1001, 9, "behind a large one");
         free(large);
+}
+
+static void entries_follow_on_the_snapshot(void **state)
+{
+        struct fixture *f = *state;
+        const struct wal_entry *entries;
+        size_t n;
+
+        assert_int_equal(reopen(f), 0);
+        for (unsigned i = 1; i <= 9; i++)
+                assert_int_equal(put_entry(f, i, 1 + i / 4, "some entry"), 0);
+        assert_int_equal(put_snapshot(f, 3, 1, false), 0);
+        assert_int_equal(put_snapshot(f, 5, 2, false), 0);
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(reopen(f), 0);
+                assert_int_equal(f->recovered.snapshot_index, 5);
+                assert_int_equal(f->recovered.snapshot_term, 2);
+                assert_int_equal(f->recovered.spare_index, 3);
+                assert_int_equal(f->recovered.spare_term, 1);
+                assert_int_equal(f->recovered.n_entries, 4);
+                assert_int_equal(f->recovered.entries[0].index, 6);
+                entries = wal_recovered_behind(&f->recovered, 3, &n);
+                assert_non_null(entries);
+                assert_int_equal(n, 6);
+                assert_int_equal(entries[0].index, 4);
+                assert_non_null(wal_recovered_behind(&f->recovered, 9, &n));
+                assert_int_equal(n, 0);
+                assert_null(wal_recovered_behind(&f->recovered, 10, &n));
+        }
+        /* One that the log has passed already changes nothing. */
+        assert_int_equal(put_snapshot(f, 4, 2, false), 0);
+        assert_int_equal(put_entry(f, 10, 3, "goes on"), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.snapshot_index, 5);
+        assert_int_equal(f->recovered.n_entries, 5);
+}
+
+static void snapshot_from_elsewhere_replaces_the_log(void **state)
+{
+        struct fixture *f = *state;
+        struct wal_entry e = { .index = 21, .term = 4, .type = 7, .bytes = "new", .n = 3 };
+        struct wal_batch batch = { .has_hard_state = true,
+                                   .term = 4,
+                                   .vote = 1,
+                                   .snapshot_index = 20,
+                                   .snapshot_term = 3,
+                                   .snapshot_resets = true,
+                                   .entries = &e,
+                                   .n_entries = 1 };
+
+        assert_int_equal(reopen(f), 0);
+        for (unsigned i = 1; i <= 30; i++)
+                assert_int_equal(put_entry(f, i, 1, "nobody wants this"), 0);
+        assert_int_equal(put_snapshot(f, 10, 1, false), 0);
+        assert_int_equal(wal_write(f->w, &batch, 1), 0);
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(reopen(f), 0);
+                assert_int_equal(f->recovered.term, 4);
+                assert_int_equal(f->recovered.snapshot_index, 20);
+                assert_int_equal(f->recovered.snapshot_term, 3);
+                assert_int_equal(f->recovered.spare_index, 0);
+                assert_int_equal(f->recovered.n_tail, 0);
+                assert_int_equal(f->recovered.n_entries, 1);
+                assert_int_equal(f->recovered.entries[0].index, 21);
+        }
+        while (wal_prepare(f->w) > 0)
+                ;
+        assert_int_equal(put_entry(f, 22, 4, "and on"), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.n_entries, 2);
+}
+
+/* How many segments there are, from @ret_first on, and how many of these were another one before. */
+static unsigned count_segments(const char *dir, unsigned *ret_first, unsigned *ret_recycled)
+{
+        struct wal_segment_header header;
+        uint8_t bytes[WAL_HEADER_BYTES];
+        char path[SCRATCH_PATH_SIZE];
+        unsigned n = 0;
+
+        *ret_first = *ret_recycled = 0;
+        for (unsigned number = 1; number < 1000; number++) {
+                path_of_segment(dir, number, path);
+                if (access(path, F_OK) < 0)
+                        continue;
+                *ret_first = n++ == 0 ? number : *ret_first;
+                assert_int_equal(read_bytes(path, bytes, sizeof(bytes)), sizeof(bytes));
+                assert_int_equal(wal_segment_header_parse(bytes, sizeof(bytes), &header), 0);
+                *ret_recycled += header.is_recycled;
+        }
+        return n;
+}
+
+static void segments_that_no_snapshot_needs_are_used_again(void **state)
+{
+        struct fixture *f = *state;
+        char path[SCRATCH_PATH_SIZE];
+        unsigned first, n_recycled;
+
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(put_hard_state(f, 3, 1), 0);
+        for (unsigned i = 1; i <= 3000; i++) {
+                assert_int_equal(put_entry(f, i, 3, "an entry of forty bytes, or nearly so many"),
+                                 0);
+                if (i % 200 == 0)
+                        assert_int_equal(put_snapshot(f, i - 7, 3, false), 0);
+                while (i % 50 == 0 && wal_prepare(f->w) > 0)
+                        ;
+                if (i % 770 == 0)
+                        assert_int_equal(reopen(f), 0);
+        }
+        assert_true(count_segments(f->dir, &first, &n_recycled) < 12);
+        assert_true(first > 20);
+        assert_true(n_recycled > 2);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.term, 3);
+        assert_int_equal(f->recovered.vote, 1);
+        assert_int_equal(f->recovered.snapshot_index, 2993);
+        assert_int_equal(f->recovered.n_entries, 7);
+        assert_true(f->recovered.n_tail >= 200);
+        wal_close(TAKE_PTR(f->w));
+
+        /* But what the spare snapshot needs must be there. */
+        for (unsigned gone = 0; gone < 4; gone++) {
+                fresh_copy(f);
+                for (unsigned i = 0; i <= gone; i++) {
+                        path_of_segment(f->copy, first + i, path);
+                        assert_int_equal(unlink(path), 0);
+                }
+                if (open_in(f, f->copy, SMALL) == 0) {
+                        assert_int_equal(f->recovered.snapshot_index, 2993);
+                        assert_int_equal(f->recovered.n_entries, 7);
+                        continue;
+                }
+                assert_non_null(strstr(f->complaint.text, "missing"));
+                return;
+        }
+        assert_true(f->recovered.n_tail < 200);
+}
+
+static void torn_write_into_a_recycled_segment_is_cut(void **state)
+{
+        static const uint8_t zeros[8];
+        struct fixture *f = *state;
+        struct wal_segment_header header;
+        char path[SCRATCH_PATH_SIZE];
+        uint8_t *bytes = must_alloc(SMALL, 1);
+        struct wal_record record;
+        size_t at = WAL_HEADER_BYTES, last = 0;
+        unsigned first, n_recycled, n, i;
+
+        assert_int_equal(reopen(f), 0);
+        for (i = 1; i <= 590; i++) {
+                assert_int_equal(put_entry(f, i, 3, "an entry of forty bytes, or nearly so many"),
+                                 0);
+                if (i % 100 == 0)
+                        assert_int_equal(put_snapshot(f, i, 3, false), 0);
+                while (wal_prepare(f->w) > 0)
+                        ;
+        }
+        n = count_segments(f->dir, &first, &n_recycled);
+        path_of_segment(f->dir, first + n - 1, path);
+        (void)read_bytes(path, bytes, SMALL);
+        assert_int_equal(wal_segment_header_parse(bytes, SMALL, &header), 0);
+        assert_true(header.is_recycled);
+        for (; wal_record_parse(header.salt, bytes + at, SMALL - at, &record);
+             at += wal_record_size(record.n))
+                last = record.type == WAL_DURABLE_MARK ? at : last;
+        assert_true(last > WAL_HEADER_BYTES && at < SMALL - 1000);
+        wal_close(TAKE_PTR(f->w));
+        patch(path, last + 48, zeros, sizeof(zeros)); /* in the entry of the last batch */
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.snapshot_index + f->recovered.n_entries, 589);
+        assert_int_equal(f->recovered.bytes_cut, at - last);
+        free(bytes);
+}
+
+static void log_of_a_joining_member_is_made(void **state)
+{
+        struct fixture *f = *state;
+        struct wal_founding founding = { .identity = { .cluster_id = CLUSTER, .node = 5 },
+                                         .generation = 3,
+                                         .segment_bytes = SMALL };
+        struct wal_options options = { .identity = { .cluster_id = CLUSTER & ~0xffffffffULL },
+                                       .segment_bytes = SMALL };
+        uint64_t incarnation;
+
+        assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), -ENOENT);
+        assert_non_null(strstr(f->complaint.text, "must join"));
+        assert_int_equal(wal_create(f->dir, &founding, &f->complaint), 0);
+        assert_int_equal(wal_create(f->dir, &founding, &f->complaint), -EEXIST);
+        assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), 0);
+        assert_false(f->recovered.is_new);
+        assert_true(f->recovered.identity.cluster_id == CLUSTER);
+        assert_int_equal(f->recovered.identity.node, 5);
+        assert_int_equal(f->recovered.generation, 3);
+        assert_true(f->recovered.incarnation != 0);
+        incarnation = f->recovered.incarnation;
+        assert_int_equal(put_entry(f, 1, 1, "first"), 0);
+
+        /* Whoever knows another founding of the cluster is told the right one. */
+        wal_close(TAKE_PTR(f->w));
+        wal_recovered_done(&f->recovered);
+        options.identity = (struct wal_identity){ .cluster_id = CLUSTER ^ 0x1234, .node = 5 };
+        assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), 0);
+        assert_true(f->recovered.identity.cluster_id == CLUSTER);
+        assert_true(f->recovered.incarnation == incarnation);
+        assert_int_equal(f->recovered.n_entries, 1);
+        wal_close(TAKE_PTR(f->w));
+        wal_recovered_done(&f->recovered);
+        options.identity.node = 4;
+        assert_int_equal(wal_open(f->dir, &options, &f->w, &f->recovered, &f->complaint), -EINVAL);
+}
+
+/* Rewrites the version in a header of @size bytes, with its checksum. */
+static void set_version(const char *path, size_t size, uint32_t version)
+{
+        uint8_t *bytes = must_alloc(size, 1);
+        uint32_t crc;
+
+        assert_int_equal(read_bytes(path, bytes, size), size);
+        memcpy(bytes + 8, &version, sizeof(version));
+        crc = crc32c(0, bytes, size - sizeof(crc));
+        memcpy(bytes + size - sizeof(crc), &crc, sizeof(crc));
+        patch(path, 0, bytes, size);
+        free(bytes);
+}
+
+static void log_of_the_first_version_is_continued(void **state)
+{
+        struct fixture *f = *state;
+        char path[SCRATCH_PATH_SIZE];
+
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(put_hard_state(f, 4, 1), 0);
+        assert_int_equal(put_entry(f, 1, 4, "old"), 0);
+        wal_close(TAKE_PTR(f->w));
+        path_in(f->dir, "meta", path);
+        set_version(path, WAL_META_BYTES, 1);
+        path_of_segment(f->dir, 1, path);
+        set_version(path, WAL_HEADER_BYTES, 1);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.generation, 0);
+        assert_int_equal(f->recovered.snapshot_index, 0);
+        assert_entry(f, 0, 4, "old");
+        assert_int_equal(put_entry(f, 2, 4, "new"), 0);
+        assert_int_equal(put_snapshot(f, 1, 4, false), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.n_entries, 1);
+        assert_int_equal(f->recovered.entries[0].index, 2);
 }
 
 static void write_that_is_too_large_changes_nothing(void **state)
@@ -701,8 +966,10 @@ static void damage_in_the_middle_is_refused_with_its_place(void **state)
         assert_int_equal(put_hard_state(f, 1, 1), 0);
         assert_int_equal(put_entry(f, 1, 1, "one"), 0);
         assert_int_equal(put_entry(f, 2, 1, "two"), 0);
-        assert_int_equal(reopen(f), 0);
+        assert_int_equal(put_snapshot(f, 1, 1, false), 0);
         assert_int_equal(put_entry(f, 3, 1, "three"), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(put_snapshot(f, 2, 1, false), 0);
         assert_int_equal(put_entry(f, 4, 1, "four"), 0);
         assert_int_equal(wal_mark(f->w), 0);
         wal_close(TAKE_PTR(f->w));
@@ -721,7 +988,8 @@ static void damage_in_the_middle_is_refused_with_its_place(void **state)
                 for (size_t at = records[i]; at < records[i + 1]; at += i == 0 ? 61 : 1)
                         assert_flip_is_found(f, 2, at, records[i]);
         assert_int_equal(open_in(f, f->copy, SMALL), 0);
-        assert_int_equal(f->recovered.n_entries, 4);
+        assert_int_equal(f->recovered.n_entries, 2);
+        assert_int_equal(f->recovered.n_tail, 2);
 }
 
 static void records_of_an_earlier_use_never_verify(void **state)
@@ -791,28 +1059,136 @@ static void what_only_the_page_cache_shows_is_written_anew(void **state)
         assert_entry(f, 1, 1, "two");
 }
 
-static void full_disk_ends_in_an_error_and_loses_nothing(void **state)
+static int fill_disk(struct fixture *f, uint64_t *index)
+{
+        int r = 0;
+
+        while (r == 0 && *index < 10000) {
+                r = put_entry(f, *index + 1, 1, "fill the disk, entry by entry");
+                *index += r == 0;
+        }
+        return r;
+}
+
+static void full_disk_is_an_error_that_passes(void **state)
 {
         struct fixture *f = *state;
-        uint64_t index = 0;
-        int r = 0;
+        uint64_t index = 0, n_before;
+        int r = 0, again = 0, later = -1;
 
         if (mount("tmpfs", f->dir, "tmpfs", 0, "size=128k") < 0)
                 skip();
         r = reopen(f);
         if (r == 0)
-                while ((r = put_entry(f, index + 1, 1, "fill the disk, entry by entry")) == 0 &&
-                       index < 10000)
-                        index++;
-        wal_close(TAKE_PTR(f->w));
+                r = fill_disk(f, &index);
+        n_before = index;
+        again = put_entry(f, index + 1, 1, "still no room");
         (void)mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=4m");
-        if (r == -ENOSPC)
-                r = reopen(f);
+        if (again == -ENOSPC)
+                later = put_entry(f, ++index, 1, "now there is");
+        wal_close(TAKE_PTR(f->w));
+        if (later == 0)
+                later = reopen(f);
         wal_close(TAKE_PTR(f->w));
         (void)umount2(f->dir, MNT_DETACH);
-        assert_int_equal(r, 0);
-        assert_true(index > 100);
-        assert_true(f->recovered.n_entries >= index);
+        assert_int_equal(r, -ENOSPC);
+        assert_true(n_before > 100);
+        assert_int_equal(again, -ENOSPC);
+        assert_int_equal(later, 0);
+        assert_int_equal(f->recovered.n_entries, index);
+}
+
+/* Shared with the process that writes. */
+struct witness {
+        atomic_uint_least64_t n_acknowledged, n_written;
+        atomic_uint_least64_t term; /* acknowledged */
+};
+
+/* Writes without an end; groups of entries, snapshots, and all the work of idle times. */
+static void write_until_killed(struct fixture *f, struct witness *shared)
+{
+        struct wal_entry entries[5];
+        char text[5][32];
+
+        if (reopen(f) < 0)
+                _exit(1);
+        for (uint64_t round = 1;; round++) {
+                struct wal_batch batch = { .entries = entries, .n_entries = 1 + round % 5 };
+                uint64_t n = shared->n_acknowledged;
+
+                shared->n_written = n + batch.n_entries;
+                for (size_t i = 0; i < batch.n_entries; i++) {
+                        int length = snprintf(text[i], sizeof(text[i]), "entry %llu",
+                                              (unsigned long long)(n + i + 1));
+
+                        entries[i] = (struct wal_entry){ .index = n + i + 1,
+                                                         .term = 1,
+                                                         .type = 7,
+                                                         .bytes = text[i],
+                                                         .n = (size_t)length };
+                }
+                batch.has_hard_state = round % 7 == 0;
+                batch.term = shared->term + 1;
+                if (round % 40 == 0 && n > 0) {
+                        batch.snapshot_index = n;
+                        batch.snapshot_term = 1;
+                }
+                if (wal_write(f->w, &batch, 1) < 0)
+                        _exit(2);
+                shared->n_acknowledged = n + batch.n_entries;
+                if (batch.has_hard_state)
+                        shared->term = batch.term;
+                (void)wal_prepare(f->w);
+                if (round % 11 == 0)
+                        (void)wal_mark(f->w);
+        }
+}
+
+static bool has_written(void *userdata)
+{
+        struct witness *shared = userdata;
+
+        return shared->n_acknowledged >= shared->n_written && shared->n_acknowledged % 64 > 32;
+}
+
+static void killed_writer_loses_nothing_acknowledged(void **state)
+{
+        struct fixture *f = *state;
+        struct witness *shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
+                                      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        char text[32];
+
+        assert_true(shared != MAP_FAILED);
+        for (unsigned life = 0; life < 30; life++) {
+                uint64_t n, target = shared->n_acknowledged + 100;
+                int status;
+                pid_t pid = fork();
+
+                assert_true(pid >= 0);
+                if (pid == 0)
+                        write_until_killed(f, shared);
+                while (shared->n_acknowledged < target && waitpid(pid, &status, WNOHANG) == 0)
+                        (void)deadline_wait(has_written, shared, 1);
+                assert_int_equal(kill(pid, SIGKILL), 0);
+                assert_int_equal(waitpid(pid, &status, 0), pid);
+                assert_true(WIFSIGNALED(status));
+                assert_int_equal(reopen(f), 0);
+                n = f->recovered.snapshot_index + f->recovered.n_entries;
+                assert_true(n >= shared->n_acknowledged && n <= shared->n_written);
+                assert_true(f->recovered.term >= shared->term);
+                for (size_t i = 0; i < f->recovered.n_entries; i++) {
+                        const struct wal_entry *e = &f->recovered.entries[i];
+
+                        (void)snprintf(text, sizeof(text), "entry %llu",
+                                       (unsigned long long)e->index);
+                        assert_int_equal(e->n, strlen(text));
+                        assert_memory_equal(e->bytes, text, e->n);
+                }
+                shared->n_acknowledged = n;
+                shared->term = f->recovered.term;
+                wal_close(TAKE_PTR(f->w));
+        }
+        (void)munmap(shared, sizeof(*shared));
 }
 
 static void full_disk_is_noticed_while_there_is_still_room(void **state)
@@ -837,7 +1213,8 @@ static void full_disk_is_noticed_while_there_is_still_room(void **state)
 struct model {
         uint64_t term;
         node_id vote;
-        size_t n;
+        size_t n; /* the last index */
+        size_t snapshot, spare; /* their indexes */
         struct {
                 uint64_t term;
                 uint64_t seed;
@@ -865,10 +1242,15 @@ static bool model_equals(const struct model *m, const struct wal_recovered *foun
 {
         uint8_t bytes[MODEL_BYTES];
 
-        if (m->term != found->term || m->vote != found->vote || m->n != found->n_entries)
+        if (m->term != found->term || m->vote != found->vote ||
+            m->snapshot != found->snapshot_index || m->spare != found->spare_index ||
+            m->n - m->snapshot != found->n_entries ||
+            (m->spare > 0 && found->n_tail < m->snapshot - m->spare))
                 return false;
-        for (size_t i = 0; i < m->n; i++) {
-                const struct wal_entry *e = &found->entries[i];
+        if (m->snapshot > 0 && m->entries[m->snapshot - 1].term != found->snapshot_term)
+                return false;
+        for (size_t i = m->snapshot - found->n_tail; i < m->n; i++) {
+                const struct wal_entry *e = &found->tail[i + found->n_tail - m->snapshot];
                 size_t n = model_bytes(m->entries[i].seed, bytes);
 
                 if (e->index != i + 1 || e->term != m->entries[i].term || e->n != n ||
@@ -886,6 +1268,29 @@ struct group {
         size_t n;
 };
 
+/* Now and then a snapshot: of what is there, or one that came from elsewhere. */
+static void model_snapshot(struct model *m, struct random *r, struct wal_batch *batch)
+{
+        batch->snapshot_resets = random_below(r, 8) == 0;
+        if (batch->snapshot_resets) {
+                m->spare = 0;
+                m->snapshot = m->n + 1 + random_below(r, 3);
+                m->n = m->snapshot;
+                m->term++;
+                batch->has_hard_state = true;
+                batch->term = m->term;
+                batch->vote = m->vote = 0;
+                m->entries[m->n - 1].term = m->term;
+        } else if (m->n > m->snapshot) {
+                m->spare = m->snapshot;
+                m->snapshot += 1 + random_below(r, (uint32_t)(m->n - m->snapshot));
+        } else {
+                return;
+        }
+        batch->snapshot_index = m->snapshot;
+        batch->snapshot_term = m->entries[m->snapshot - 1].term;
+}
+
 static void model_step(struct model *m, struct random *r, struct group *g)
 {
         g->n = 1 + random_below(r, MODEL_BATCHES);
@@ -900,8 +1305,12 @@ static void model_step(struct model *m, struct random *r, struct group *g)
                         batch->term = m->term;
                         batch->vote = m->vote;
                 }
-                if (m->n > 0 && random_below(r, 8) == 0) {
-                        m->n -= random_below(r, m->n < 5 ? m->n : 5);
+                if (random_below(r, 10) == 0)
+                        model_snapshot(m, r, batch);
+                if (m->n > m->snapshot && random_below(r, 8) == 0) {
+                        size_t n = m->n - m->snapshot;
+
+                        m->n -= random_below(r, n < 5 ? (uint32_t)n : 5);
                         batch->truncate_from = m->n + 1;
                 }
                 batch->n_entries = random_below(r, MODEL_ENTRIES + 1);
@@ -984,6 +1393,12 @@ int main(void)
                 TEST(several_batches_of_one_write_come_in_order),
                 TEST(truncated_entries_stay_away),
                 TEST(log_goes_on_over_many_segments),
+                TEST(entries_follow_on_the_snapshot),
+                TEST(snapshot_from_elsewhere_replaces_the_log),
+                TEST(segments_that_no_snapshot_needs_are_used_again),
+                TEST(torn_write_into_a_recycled_segment_is_cut),
+                TEST(log_of_a_joining_member_is_made),
+                TEST(log_of_the_first_version_is_continued),
                 TEST(write_that_is_too_large_changes_nothing),
                 TEST(second_process_is_refused),
                 TEST(log_of_somebody_else_is_refused),
@@ -997,7 +1412,8 @@ int main(void)
                 TEST(records_of_an_earlier_use_never_verify),
                 TEST(failed_sync_poisons_the_log),
                 TEST(what_only_the_page_cache_shows_is_written_anew),
-                TEST(full_disk_ends_in_an_error_and_loses_nothing),
+                TEST(full_disk_is_an_error_that_passes),
+                TEST(killed_writer_loses_nothing_acknowledged),
                 TEST(full_disk_is_noticed_while_there_is_still_room),
                 TEST(nothing_acknowledged_is_lost_in_a_crash),
         };
