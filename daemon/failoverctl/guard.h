@@ -45,16 +45,16 @@ bool guard_kill(struct guard *g);
 /* Takes the guard's own exit status and closes the socket. */
 void guard_done(struct guard *g);
 
-/* What goes over the socket, one packet each. */
+/* What goes over the socket, one packet each; truths are whole numbers, so that nothing is padded. */
 struct guard_order {
         struct guard_times times;
-        bool end;
-        bool hard;
+        unsigned end;
+        unsigned hard;
 };
 
 struct guard_report {
         pid_t command;
-        bool ended;
+        unsigned ended;
         int status;
 };
 
