@@ -13,6 +13,7 @@
 #include "daemon/engine.h"
 #include "daemon/executor-privileges.h"
 #include "daemon/executor.h"
+#include "daemon/founding.h"
 #include "daemon/journal.h"
 
 #define CONFIG_DEFAULT "/etc/failoverd/failoverd.conf"
@@ -21,15 +22,22 @@
 struct arguments {
         const char *config;
         bool is_engine;
+        const char *join; /* a token, or NULL */
+        const char *restore; /* a backup, or NULL */
 };
 
 static void print_usage(FILE *file)
 {
-        fputs("usage: failoverd [-c FILE]\n"
+        fputs("usage: failoverd [-c FILE] [--join TOKEN | --restore BACKUP]\n"
               "\n"
               "Keeps this machine's part of a failover cluster, in the foreground.\n"
               "\n"
               "  -c, --config FILE  the configuration, instead of " CONFIG_DEFAULT "\n"
+              "      --join TOKEN   make the data directory of a new member, and end; the token is\n"
+              "                     what \"failoverctl member add\" printed\n"
+              "      --restore BACKUP\n"
+              "                     make the data directory of a restored cluster, and end; the\n"
+              "                     file is what \"failoverctl backup\" wrote\n"
               "      --engine       only for failoverd itself: be its unprivileged half\n"
               "  -h, --help         this text\n"
               "\n"
@@ -44,6 +52,8 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
         static const struct option options[] = {
                 { "config", required_argument, NULL, 'c' },
                 { "engine", no_argument, NULL, 'e' },
+                { "join", required_argument, NULL, 'j' },
+                { "restore", required_argument, NULL, 'r' },
                 { "help", no_argument, NULL, 'h' },
                 { 0 },
         };
@@ -57,6 +67,12 @@ static int parse_arguments(int argc, char **argv, struct arguments *ret)
                         break;
                 case 'e':
                         ret->is_engine = true;
+                        break;
+                case 'j':
+                        ret->join = optarg;
+                        break;
+                case 'r':
+                        ret->restore = optarg;
                         break;
                 case 'h':
                         print_usage(stdout);
@@ -156,6 +172,10 @@ int main(int argc, char **argv)
         log_level_set(syslog_priority(conf->node.log_level));
         if (arguments.is_engine)
                 return run_engine(conf);
+        if (arguments.join)
+                return founding_join(conf, arguments.join);
+        if (arguments.restore)
+                return founding_restore(conf, arguments.restore);
         for (size_t i = 0; i < conf->n_warnings; i++)
                 log_complaint(&conf->warnings[i], LOG_WARNING);
         return run_executor(conf, path);
