@@ -268,6 +268,9 @@ static int apply_batch(struct wal_replay *replay, const struct segment *s, size_
                 what = apply(replay, &record);
                 if (what)
                         return damaged(ret_damage, at, what);
+                /* A copy was true before the batch, only it may not have been known here. */
+                if (record.type == WAL_SNAPSHOT && (record.flags & WAL_SNAPSHOT_COPY))
+                        base = replay->base;
                 replay->seq_next = record.seq + 1;
         }
         replay->is_marked = replay->seq_next - seq_first == RECORDS_OF_MARK;

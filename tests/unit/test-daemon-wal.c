@@ -1374,7 +1374,7 @@ static void nothing_acknowledged_is_lost_in_a_crash(void **state)
 {
         struct fixture *f = *state;
 
-        for (uint64_t seed = 1; seed <= 60; seed++) {
+        for (uint64_t seed = 1; seed <= 320; seed++) {
                 live(f, seed, 25);
                 machine_starts();
                 wal_close(TAKE_PTR(f->w));
