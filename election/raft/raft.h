@@ -22,7 +22,8 @@ enum {
         RAFT_APPEND_BYTES_MAX =
                 256 * 1024, /* bytes of the entries in one append, unless it is one entry */
         RAFT_APPEND_ENTRIES_MAX = 256, /* entries in one append */
-        RAFT_IN_FLIGHT_MAX = 64, /* appends sent to a member and not answered */
+        RAFT_IN_FLIGHT_MAX = 16, /* appends sent to a member and not answered; what comes then waits
+                                  * and goes out together, which costs less */
         RAFT_UNCOMMITTED_BYTES_MAX = 16 << 20, /* beyond it, a leader refuses proposals */
         RAFT_READS_MAX = 1024, /* reads that wait for a quorum */
         RAFT_CONTEXT_BYTES_MAX = 32 * 1024, /* what others attach to a configuration */
