@@ -188,6 +188,27 @@ static void commit_follows_the_leader_up_to_the_end_of_the_message(void **state)
         rig_done(&rig);
 }
 
+static void quiet_append_tells_the_commit_and_is_not_answered(void **state)
+{
+        struct rig rig;
+        struct raft_message m = append(1, 2, 1, 2);
+
+        (void)state;
+        rig_start(&rig, &(struct rig_setup){ .n_voters = 3, .term = 1, .vote = 2, .terms = { 1 } });
+        rig_append(&rig, append(1, 1, 1, 0), TERMS(1));
+        m.quiet = true;
+        rig_append(&rig, m, NULL);
+        assert_int_equal(rig_effect(&rig, RAFT_COMMITTED)->index, 2);
+        assert_int_equal(rig_n_sent(&rig), 0);
+        assert_true(raft_deadline(rig.raft).usec >= rig.now + RIG_ELECTION); /* it is a contact */
+        rig_persist(&rig);
+        assert_granted(&rig, 2); /* what is owed for the entries stays so */
+        m.log_index = 5;
+        rig_append(&rig, m, NULL);
+        assert_rejected(&rig, 5, 2, 1); /* a gap is told all the same */
+        rig_done(&rig);
+}
+
 static void conflict_truncates_and_only_from_there(void **state)
 {
         struct rig rig;
@@ -493,6 +514,7 @@ int main(void)
                 cmocka_unit_test(heartbeat_is_answered_at_once_but_claims_only_the_disk),
                 cmocka_unit_test(acknowledgement_does_not_cover_an_old_tail),
                 cmocka_unit_test(commit_follows_the_leader_up_to_the_end_of_the_message),
+                cmocka_unit_test(quiet_append_tells_the_commit_and_is_not_answered),
                 cmocka_unit_test(conflict_truncates_and_only_from_there),
                 cmocka_unit_test(delayed_or_duplicated_append_does_not_truncate),
                 cmocka_unit_test(overlapping_append_adds_what_is_new),
