@@ -100,6 +100,9 @@ static void reply_no_answer(struct api *a, struct http_request *r, const struct 
         case NODE_OVERLOADED:
                 reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_OVERLOADED);
                 return;
+        case NODE_FULL:
+                reply_cause(a, r, RAFT_INTERNAL, 0, answer->text);
+                return;
         case NODE_OK:
         case NODE_NO_QUORUM:
                 break;

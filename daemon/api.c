@@ -64,6 +64,9 @@ void api_reply_outcome(struct http_request *r, const struct node_effect *answer)
         case NODE_OVERLOADED:
                 api_reply_error(r, HTTP_SERVUNAVAIL, "too many requests wait for an answer");
                 return;
+        case NODE_FULL:
+                api_reply_error(r, HTTP_SERVUNAVAIL, "%s", answer->text);
+                return;
         case NODE_OK:
                 break;
         }
@@ -151,7 +154,7 @@ void api_put_cluster_id(const struct api *a, struct http_request *r)
 {
         char id[24];
 
-        (void)snprintf(id, sizeof(id), "%" PRIx64, a->conf->cluster_id);
+        (void)snprintf(id, sizeof(id), "%" PRIx64, engine_cluster_id(a->engine));
         http_header(r, "X-Etcd-Cluster-Id", id);
 }
 
@@ -266,6 +269,11 @@ static void route(void *userdata, struct http_request *r)
                 api_keys(a, r, rest);
                 return;
         }
+        rest = below(r->path, "/v1/members");
+        if (rest) {
+                api_members_v1(a, r, rest);
+                return;
+        }
         rest = below(r->path, "/v1");
         if (rest) {
                 api_v1(a, r, rest);
@@ -317,6 +325,7 @@ int api_new(struct engine *e, struct api **ret)
                 free(a);
                 return r;
         }
+        api_members_changed(a);
         *ret = a;
         return 0;
 }
@@ -368,6 +377,8 @@ void api_noted(struct api *a, const struct node_note *note)
                 return;
         if (note->type == NODE_NOTE_ROLE)
                 note_leader(a);
+        else if (note->type == NODE_NOTE_MEMBERS)
+                api_members_changed(a);
         else if (note->type == NODE_NOTE_STEP_ENDED)
                 note_step(a, note);
 }

@@ -25,7 +25,9 @@
 #include "daemon/wal.h"
 #include "election/describe.h"
 
-#define REQUEST_TIMEOUT (2 * USEC_PER_SEC)
+/* Clients wait two seconds at most: an answer within them, and more than an election takes. */
+#define REQUEST_TIMEOUT_MIN (1200 * USEC_PER_MSEC)
+#define REQUEST_TIMEOUT_MAX (1900 * USEC_PER_MSEC)
 #define REPORT_INTERVAL_MIN (200 * USEC_PER_MSEC)
 #define TURN_MAX (2 * USEC_PER_MSEC)
 #define TIMER_MAX (10 * USEC_PER_SEC)
@@ -283,6 +285,22 @@ static void on_turn_end(evutil_socket_t fd, short what, void *userdata)
         end_turn(userdata);
 }
 
+static void look_at_space(struct engine *e, int space_error)
+{
+        bool is_news = (space_error < 0) != (e->space_error < 0);
+
+        e->space_error = space_error;
+        if (!is_news)
+                return;
+        if (space_error < 0)
+                (void)log_warning(space_error,
+                                  "no room for the next segment of the log: no new writes until "
+                                  "there is");
+        else
+                log_info("there is room for the log again");
+        engine_feed(e, &(struct node_event){ .type = NODE_SPACE, .ok = space_error == 0 });
+}
+
 static void on_disk(evutil_socket_t fd, short what, void *userdata)
 {
         struct engine *e = userdata;
@@ -296,9 +314,7 @@ static void on_disk(evutil_socket_t fd, short what, void *userdata)
                 stop(e, EXIT_FAILURE);
                 return;
         }
-        if (p.space_error != e->space_error && p.space_error < 0)
-                (void)log_warning(p.space_error, "no room to lay out the next segment of the log");
-        e->space_error = p.space_error;
+        look_at_space(e, p.space_error);
         if (p.generation == e->generation)
                 return;
         e->generation = p.generation;
@@ -451,6 +467,13 @@ static int check_name(const struct engine *e)
                          e->dir, m->name, e->conf->node.name);
 }
 
+static usec_t request_timeout(const struct conf_cluster *cluster)
+{
+        usec_t timeout = REQUEST_TIMEOUT_MIN + 2 * cluster->election_timeout;
+
+        return timeout < REQUEST_TIMEOUT_MAX ? timeout : REQUEST_TIMEOUT_MAX;
+}
+
 static int start_node(struct engine *e, const struct node_adopted *adopted, size_t n_adopted)
 {
         const struct conf *conf = e->conf;
@@ -467,7 +490,7 @@ static int start_node(struct engine *e, const struct node_adopted *adopted, size
                                       .seed = random_number(),
                                       .heartbeat = conf->cluster.heartbeat,
                                       .election_timeout = conf->cluster.election_timeout,
-                                      .request_timeout = REQUEST_TIMEOUT,
+                                      .request_timeout = request_timeout(&conf->cluster),
                                       .snapshot_bytes = conf->node.snapshot_size,
                                       .snapshot_age = conf->node.snapshot_age,
                                       .pre_vote = true,
@@ -485,6 +508,7 @@ static int start_node(struct engine *e, const struct node_adopted *adopted, size
                 return r;
         for (size_t i = 0; i < conf->n_services; i++)
                 configure_service(conf, conf->services[i], &services[i]);
+        e->cluster_id = config.cluster_id;
         e->now = clock_now();
         store = e->loaded ? snapshot_reader_take(e->loaded, e->now) : NULL;
         e->node = node_new(&config, &durable, store, adopted, n_adopted, e->now);
@@ -684,6 +708,11 @@ struct node *engine_node(const struct engine *e)
 uint64_t engine_incarnation(const struct engine *e)
 {
         return e->incarnation;
+}
+
+uint64_t engine_cluster_id(const struct engine *e)
+{
+        return e->cluster_id;
 }
 
 bool engine_is_connected(const struct engine *e, node_id id)

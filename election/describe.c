@@ -190,6 +190,7 @@ static const char *event_name(enum node_event_type type)
                 [NODE_SUSPECT] = "hint of the death",
                 [NODE_FORGET] = "client gone",
                 [NODE_ORDER] = "operator's order",
+                [NODE_SPACE] = "room on the disk",
                 [NODE_CHANGE] = "change of the member list",
                 [NODE_SEEN] = "disk seen",
                 [NODE_SNAPSHOT_TAKEN] = "snapshot taken",
@@ -249,6 +250,9 @@ void describe_event(const struct node_event *event, const struct describe_names 
         case NODE_SNAPSHOT_PART_WRITTEN:
                 say(&t, " of entry %" PRIu64 ": %s", event->snapshot.index,
                     event->ok ? "yes" : "no");
+                break;
+        case NODE_SPACE:
+                say(&t, ": %s", event->ok ? "some" : "none");
                 break;
         case NODE_TIMEOUT:
         case NODE_WRITE:

@@ -172,6 +172,9 @@ struct node {
         struct instant now;
         uint64_t wall;
         struct instant started;
+        struct instant leader_known; /* when there was a leader last */
+        bool is_full; /* our disk: ordinary writes are refused, and leadership is handed on */
+        struct instant hand_over_at;
         uint64_t index_recovered; /* last entry that was in the log at the start */
         uint64_t index_applied;
         uint64_t term_applied; /* of that entry */
@@ -219,7 +222,9 @@ void node_propose(struct node *n, const struct store_command *c);
 void node_propose_bytes(struct node *n, const uint8_t *bytes, size_t size, node_id origin,
                         uint64_t sequence);
 /* Tells the member that made it that a proposal did not get into the log. */
-void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence);
+void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence, bool is_full);
+/* Whether a leader takes what the bytes of a command want: a full disk has room for leases only. */
+bool node_has_room_for(const struct node *n, const uint8_t *bytes, size_t size);
 void node_feed_raft(struct node *n, const struct raft_event *event);
 const char *node_name(const struct node *n, node_id id);
 size_t node_service_find(const struct node *n, const char *name); /* n_services: none */
@@ -276,7 +281,7 @@ void node_request_write(struct node *n, uint64_t request, const struct store_key
 void node_request_read(struct node *n, uint64_t request, enum node_request_kind kind);
 void node_request_forget(struct node *n, uint64_t request);
 void node_request_applied(struct node *n, const struct store_result *result);
-void node_request_refused(struct node *n, uint64_t sequence);
+void node_request_refused(struct node *n, uint64_t sequence, bool is_full);
 void node_request_leader_changed(struct node *n);
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
 void node_request_look(struct node *n);

@@ -77,7 +77,9 @@ static void got_proposal(struct node *n, node_id from, struct reader *r)
                 return;
         /* A leader proposes expiries by its own notes: those of others could rest on one clock. */
         if (store_command_peek(bytes, size) == STORE_EXPIRE)
-                node_refuse_proposal(n, from, sequence);
+                node_refuse_proposal(n, from, sequence, false);
+        else if (!node_has_room_for(n, bytes, size))
+                node_refuse_proposal(n, from, sequence, true);
         else
                 node_propose_bytes(n, bytes, size, from, sequence);
 }
@@ -87,6 +89,15 @@ static void got_proposals(struct node *n, node_id from, struct reader *r)
         do
                 got_proposal(n, from, r);
         while (!r->failed && r->n > 0);
+}
+
+static void got_refusal(struct node *n, struct reader *r)
+{
+        uint64_t sequence = reader_get_u64(r);
+        bool is_full = reader_get_u8(r);
+
+        if (!r->failed)
+                node_request_refused(n, sequence, is_full);
 }
 
 /* The number of a request; what is above its bits would name another node. */
@@ -149,7 +160,7 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
                 got_proposals(n, from, &r);
                 break;
         case NODE_MESSAGE_PROPOSAL_REFUSED:
-                node_request_refused(n, reader_get_u64(&r));
+                got_refusal(n, &r);
                 break;
         case NODE_MESSAGE_READ:
                 got_read(n, from, &r);

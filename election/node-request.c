@@ -9,6 +9,8 @@
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
+enum { LEADERLESS_ELECTIONS = 4 }; /* of the shortest wait for an election: two would be bad luck */
+
 /* A copy of @n bytes that lives until the next step. */
 static char *keep(struct node_result *r, const char *bytes, size_t n)
 {
@@ -228,12 +230,19 @@ static void try_later(struct node *n, struct node_request *q)
 }
 
 /* It is certain that nobody appended it: it may be sent again. */
-void node_request_refused(struct node *n, uint64_t sequence)
+void node_request_refused(struct node *n, uint64_t sequence, bool is_full)
 {
         struct node_request *q = slot_of(n, sequence);
 
-        if (q && q->queue == &n->written)
+        if (!q || q->queue != &n->written)
+                return;
+        if (!is_full || q->kind != NODE_REQUEST_WRITE) {
                 try_later(n, q);
+                return;
+        }
+        if (!q->forgotten)
+                node_answer(n, q->request, NODE_FULL, NULL, "the disk of the leader is full");
+        end(n, q);
 }
 
 /*
@@ -354,7 +363,10 @@ void node_request_flush(struct node *n)
                 next = q->next;
                 if (q->kind == NODE_REQUEST_WRITE) {
                         move(q, &n->written);
-                        node_propose_bytes(n, q->bytes, q->n, n->config.self, q->sequence);
+                        if (node_has_room_for(n, q->bytes, q->n))
+                                node_propose_bytes(n, q->bytes, q->n, n->config.self, q->sequence);
+                        else
+                                node_request_refused(n, q->sequence, true);
                 } else if (q->kind == NODE_REQUEST_CHANGE) {
                         move(q, &n->written);
                         node_members_ask(n, q);
@@ -369,6 +381,21 @@ void node_request_flush(struct node *n)
         serve_confirmed(n); /* a lone voter is its own quorum */
 }
 
+/* When it is clear that the loss of the leader is more than the time until the next one. */
+static struct instant leaderless_from(const struct node *n)
+{
+        if (raft_leader(n->raft) != NODE_NOBODY)
+                return INSTANT_FOREVER;
+        return instant_after(n->leader_known, LEADERLESS_ELECTIONS * n->config.election_timeout);
+}
+
+static void end_unanswered(struct node *n, struct node_request *q, const char *why)
+{
+        if (!q->forgotten)
+                node_answer(n, q->request, NODE_NO_QUORUM, NULL, why);
+        end(n, q);
+}
+
 /* All have the same time limit: who came first ends first. */
 static void end_overdue(struct node *n)
 {
@@ -379,16 +406,30 @@ static void end_overdue(struct node *n)
                         continue;
                 if (!instant_reached(q->deadline, n->now))
                         return;
-                if (!q->forgotten)
-                        node_answer(n, q->request, NODE_NO_QUORUM, NULL,
-                                    "no quorum answered in time");
-                end(n, q);
+                end_unanswered(n, q, "no quorum answered in time");
+        }
+}
+
+/*
+ * Without a leader no client waits for the limit. What the node itself wants, such as an entry of the
+ * history, does: it can still reach the log.
+ */
+static void end_hopeless(struct node *n)
+{
+        if (n->n_requests == 0 || !instant_reached(leaderless_from(n), n->now))
+                return;
+        for (uint64_t sequence = n->oldest; sequence <= n->sequence; sequence++) {
+                struct node_request *q = slot_of(n, sequence);
+
+                if (q && q->request != 0)
+                        end_unanswered(n, q, "no leader is known: too few members can be reached");
         }
 }
 
 void node_request_look(struct node *n)
 {
         serve_confirmed(n);
+        end_hopeless(n);
         end_overdue(n);
         while (n->refused.first && instant_reached(n->refused.first->again, n->now))
                 move(n->refused.first, &n->fresh);
@@ -397,13 +438,16 @@ void node_request_look(struct node *n)
 /* What waits to be sent again is looked at with each heartbeat; only the oldest deadline needs a timer. */
 struct instant node_request_deadline(const struct node *n)
 {
+        struct instant leaderless = leaderless_from(n);
         const struct node_request *q;
 
         if (n->n_requests == 0)
                 return INSTANT_FOREVER;
+        if (instant_reached(leaderless, n->now))
+                leaderless = INSTANT_FOREVER; /* those whom it concerns have been told */
         for (uint64_t sequence = n->oldest;; sequence++) {
                 q = &n->requests[sequence % NODE_REQUESTS_MAX];
                 if (q->kind != NODE_REQUEST_NONE && q->sequence == sequence)
-                        return q->deadline;
+                        return instant_earlier(q->deadline, leaderless);
         }
 }

@@ -11,6 +11,8 @@
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
+#define HAND_OVER_AGAIN_AFTER (5 * USEC_PER_SEC) /* if the disk is full and nobody took over */
+
 struct node_effect *node_add(struct node *n, enum node_effect_type type)
 {
         struct node_effect *e;
@@ -94,14 +96,23 @@ void node_propose(struct node *n, const struct store_command *c)
         p->n = n->proposals_bytes.n - p->offset;
 }
 
-void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence)
+void node_refuse_proposal(struct node *n, node_id origin, uint64_t sequence, bool is_full)
 {
+        struct buffer *b;
+
         if (origin == n->config.self) {
-                node_request_refused(n, sequence);
+                node_request_refused(n, sequence, is_full);
                 return;
         }
-        buffer_put_u64(node_send(n, origin, NODE_MESSAGE_PROPOSAL_REFUSED), sequence);
+        b = node_send(n, origin, NODE_MESSAGE_PROPOSAL_REFUSED);
+        buffer_put_u64(b, sequence);
+        buffer_put_u8(b, is_full);
         node_send_end(n);
+}
+
+bool node_has_room_for(const struct node *n, const uint8_t *bytes, size_t size)
+{
+        return !n->is_full || !node_is_leader(n) || store_command_peek(bytes, size) != STORE_KEY;
 }
 
 /*
@@ -122,7 +133,7 @@ static void forward_proposals(struct node *n)
                         if (b)
                                 node_send_end(n);
                         b = NULL;
-                        node_refuse_proposal(n, p->origin, p->sequence);
+                        node_refuse_proposal(n, p->origin, p->sequence, false);
                         continue;
                 }
                 if (b && b->n - n_before + p->n > RAFT_APPEND_BYTES_MAX) {
@@ -275,7 +286,8 @@ static void carry_out(struct node *n, const struct raft_effect *e)
                         n->change_refusal = e->refusal;
                 for (size_t i = n->chunk_first;
                      e->refused == RAFT_EVENT_PROPOSE && i < n->chunk_end; i++)
-                        node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence);
+                        node_refuse_proposal(n, n->proposals[i].origin, n->proposals[i].sequence,
+                                             false);
                 break;
         case RAFT_READ_READY:
                 node_request_read_ready(n, e->context, true, e->index);
@@ -305,6 +317,17 @@ static void look_at_raft(struct node *n)
         if (instant_reached(raft_deadline(n->raft), n->now))
                 node_feed_raft(n,
                                &(struct raft_event){ .type = RAFT_EVENT_TIMEOUT, .now = n->now });
+}
+
+/* Whoever cannot write lets somebody else lead. */
+static void look_at_space(struct node *n)
+{
+        if (!n->is_full || !raft_is_ready(n->raft) || !instant_reached(n->hand_over_at, n->now))
+                return;
+        n->hand_over_at = instant_after(n->now, HAND_OVER_AGAIN_AFTER);
+        node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_TRANSFER,
+                                                .now = n->now,
+                                                .target = NODE_NOBODY });
 }
 
 /*
@@ -349,6 +372,10 @@ static void take_event(struct node *n, const struct node_event *event)
                 break;
         case NODE_ORDER:
                 node_service_order(n, event);
+                break;
+        case NODE_SPACE:
+                n->is_full = !event->ok;
+                n->hand_over_at = n->now;
                 break;
         case NODE_CHANGE:
                 node_members_change(n, event->request, event->change);
@@ -444,7 +471,10 @@ void node_step(struct node *n, const struct node_event *event, struct node_effec
         begin(n, event);
         take_event(n, event);
         look_at_raft(n);
+        if (raft_leader(n->raft) != NODE_NOBODY)
+                n->leader_known = n->now;
         look_at_catch_up(n);
+        look_at_space(n);
         node_service_look(n);
         node_lease_renew(n);
         node_expiry_look(n);
@@ -503,7 +533,7 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         assert(config->n_services <= SERVICES_MAX);
         n->config = *config;
         n->config.services = NULL;
-        n->now = n->started = n->catch_up_at = now;
+        n->now = n->started = n->catch_up_at = n->leader_known = now;
         n->index_recovered = durable->snapshot_index + durable->n_entries;
         n->index_applied = durable->snapshot_index;
         n->term_applied = durable->snapshot_term;
@@ -591,6 +621,8 @@ const char *node_outcome_name(enum node_outcome o)
                 return "no quorum";
         case NODE_OVERLOADED:
                 return "overloaded";
+        case NODE_FULL:
+                return "disk full";
         }
         return "unknown";
 }

@@ -112,6 +112,7 @@ enum node_event_type {
         NODE_SUSPECT, /* a hint that the member @from is gone; never more than a reason to ask others */
         NODE_FORGET, /* the client of @request has gone */
         NODE_ORDER, /* switchover, failover, pause, …; NODE_ANSWERED follows */
+        NODE_SPACE, /* our disk has room for more, if @ok; else it is full */
         NODE_CHANGE, /* of the member list: @change; NODE_ANSWERED follows */
         NODE_SEEN, /* the machine behind @from has the disk @incarnation */
         NODE_SNAPSHOT_TAKEN, /* @snapshot is durable, with its bytes, if @ok */
@@ -165,6 +166,7 @@ enum node_outcome {
         NODE_REFUSED, /* by the rules: @text says why */
         NODE_NO_QUORUM, /* nothing was done, or for a write: not known in time */
         NODE_OVERLOADED, /* too many requests, nothing was done */
+        NODE_FULL, /* the disk of the leader is full, nothing was done */
 };
 
 enum node_effect_type {

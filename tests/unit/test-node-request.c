@@ -269,6 +269,56 @@ static void history_is_written_though_the_leader_was_lost_for_a_moment(void **st
         bench_done(&b);
 }
 
+static void without_a_leader_clients_are_told_soon_and_for_good(void **state)
+{
+        const struct store_node *node;
+        struct bench b;
+        uint64_t request;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ 0 });
+        bench_lead(&b, 1);
+        bench_isolate(&b, 2, true);
+        bench_wait(&b, 6 * BENCH_ELECTION);
+        bench_forget(&b);
+        request = write_set(&b, 2, "late");
+        bench_wait(&b, BENCH_HEARTBEAT);
+        assert_int_equal(b.n_answered, 1);
+        assert_int_equal(bench_last(&b, 2, NODE_ANSWERED)->effect.request, request);
+        assert_int_equal(bench_last(&b, 2, NODE_ANSWERED)->effect.outcome, NODE_NO_QUORUM);
+        bench_isolate(&b, 2, false);
+        bench_wait(&b, 6 * BENCH_ELECTION);
+        assert_int_not_equal(store_get(node_store(b.machines[1].node), "/a", &node), STORE_OK);
+        bench_done(&b);
+}
+
+static void full_disk_refuses_writes_and_hands_leadership_on(void **state)
+{
+        struct bench b;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ .n_nodes = 1 });
+        bench_lead(&b, 1);
+        bench_feed(&b, 1, (struct node_event){ .type = NODE_SPACE, .ok = false });
+        (void)write_set(&b, 1, "x");
+        assert_int_equal(bench_last(&b, 1, NODE_ANSWERED)->effect.outcome, NODE_FULL);
+        bench_feed(&b, 1, (struct node_event){ .type = NODE_SPACE, .ok = true });
+        (void)write_set(&b, 1, "x");
+        bench_wait(&b, BENCH_HEARTBEAT);
+        assert_int_equal(bench_last(&b, 1, NODE_ANSWERED)->effect.outcome, NODE_OK);
+        bench_done(&b);
+
+        bench_start(&b, &(struct bench_setup){ 0 });
+        bench_lead(&b, 1);
+        bench_feed(&b, 1, (struct node_event){ .type = NODE_SPACE, .ok = false });
+        bench_wait(&b, 4 * BENCH_ELECTION);
+        assert_int_not_equal(raft_role(node_raft(b.machines[1].node)), RAFT_LEADER);
+        (void)write_set(&b, 1, "y"); /* it can still ask whoever leads */
+        bench_wait(&b, 2 * BENCH_HEARTBEAT);
+        assert_int_equal(bench_last(&b, 1, NODE_ANSWERED)->effect.outcome, NODE_OK);
+        bench_done(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -280,6 +330,8 @@ int main(void)
                 cmocka_unit_test(large_requests_do_not_wait_for_others),
                 cmocka_unit_test(answer_to_a_read_that_names_another_node_is_malformed),
                 cmocka_unit_test(every_request_is_answered_once_when_there_is_no_quorum),
+                cmocka_unit_test(without_a_leader_clients_are_told_soon_and_for_good),
+                cmocka_unit_test(full_disk_refuses_writes_and_hands_leadership_on),
                 cmocka_unit_test(history_is_written_though_the_leader_was_lost_for_a_moment),
         };
 
