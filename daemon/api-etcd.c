@@ -60,7 +60,7 @@ static void print_id_of(const struct api *a, node_id id, char ret[static API_MEM
 
         ret[0] = '\0';
         for (size_t i = 0; i < n; i++) {
-                if (members[i].id == id)
+                if (members[i].member.id == id)
                         api_member_id_print(members[i].etcd_id, ret);
         }
 }
@@ -102,7 +102,7 @@ static void get_leader(struct api *a, struct http_request *r)
         followers = json_object();
         for (size_t i = 0; i < n; i++) {
                 api_member_id_print(members[i].etcd_id, id);
-                if (members[i].id == a->conf->self)
+                if (members[i].member.id == a->conf->self)
                         continue;
                 (void)json_object_set_new(followers, id,
                                           json_pack("{s:{s:f, s:f, s:f, s:f, s:f}, s:{s:i, s:i}}",

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include "daemon/api-members.h"
+#include "election/base/memory.h"
 
 #define MEMBERS_METHODS "GET,POST,DELETE,PUT"
 #define JSON_TYPE "application/json"
+#define API_PORT_DEFAULT 4001
 
 /*
  * FNV-1a of 64 bits (draft-eastlake-fnv, section 2) over the cluster's id and the member's id, little
@@ -36,24 +38,70 @@ static int compare_ids(const void *a, const void *b)
         return (x->etcd_id > y->etcd_id) - (x->etcd_id < y->etcd_id);
 }
 
+/* A member that joins has no list yet: then the configuration is all there is. */
+static void list_of_conf(const struct conf *conf, struct members *ret)
+{
+        *ret = (struct members){ 0 };
+        for (size_t i = 0; i < conf->cluster.n_members; i++) {
+                const struct conf_member *m = conf->cluster.members[i];
+                struct member member = { .id = m->id,
+                                         .incarnation = 1,
+                                         .peer = { m->address, m->raft_port },
+                                         .api = { m->address, m->api_port } };
+
+                (void)snprintf(member.name, sizeof(member.name), "%s", m->name);
+                (void)members_add(ret, &member); /* a configuration has no more than fit */
+        }
+}
+
 size_t api_members(const struct api *a, struct api_member ret[static MEMBERS_MAX])
 {
-        size_t n = 0;
+        const struct members *list = node_members(engine_node(a->engine));
+        uint64_t cluster_id = engine_cluster_id(a->engine);
+        struct members of_conf;
 
-        for (size_t i = 0; i < a->conf->cluster.n_members && n < MEMBERS_MAX; i++) {
-                const struct conf_member *m = a->conf->cluster.members[i];
+        if (list->n == 0) {
+                list_of_conf(a->conf, &of_conf);
+                list = &of_conf;
+        }
+        for (unsigned i = 0; i < list->n; i++) {
+                const struct member *m = &list->list[i];
 
-                ret[n++] = (struct api_member){
-                        .etcd_id = api_member_etcd_id(a->conf->cluster_id, m->id, m->name),
-                        .id = m->id,
-                        .name = m->name,
-                        .has_started = true,
-                        .peer = { m->address, m->raft_port },
-                        .api = { m->address, m->api_port },
+                ret[i] = (struct api_member){
+                        .etcd_id = api_member_etcd_id(cluster_id, m->id, m->name),
+                        .member = *m,
+                        /* Founders are listed from the beginning, before they were seen. */
+                        .has_started = m->incarnation != 0 || !m->is_learning,
                 };
         }
-        qsort(ret, n, sizeof(*ret), compare_ids);
-        return n;
+        qsort(ret, list->n, sizeof(*ret), compare_ids);
+        return list->n;
+}
+
+static bool has_id(const uint64_t *ids, size_t n, uint64_t id)
+{
+        for (size_t i = 0; i < n; i++) {
+                if (ids[i] == id)
+                        return true;
+        }
+        return false;
+}
+
+void api_members_changed(struct api *a)
+{
+        struct api_past_members *past = &a->past;
+        struct api_member members[MEMBERS_MAX];
+        size_t n = api_members(a, members);
+        uint64_t ids[MEMBERS_MAX];
+
+        for (size_t i = 0; i < n; i++)
+                ids[i] = members[i].etcd_id;
+        for (size_t i = 0; i < past->n_listed; i++) {
+                if (!has_id(ids, n, past->listed[i]))
+                        past->removed[past->n_removed++ % API_REMOVED_MAX] = past->listed[i];
+        }
+        memcpy(past->listed, ids, n * sizeof(ids[0]));
+        past->n_listed = n;
 }
 
 /* JSON. */
@@ -77,12 +125,13 @@ static json_t *member_json(const struct api_member *m)
         json_t *clients = json_array();
 
         api_member_id_print(m->etcd_id, id);
-        print_url(&m->peer, peer);
-        print_url(&m->api, client);
+        print_url(&m->member.peer, peer);
+        print_url(&m->member.api, client);
         if (m->has_started)
                 (void)json_array_append_new(clients, json_string(client));
-        return json_pack("{s:s, s:s, s:[s], s:o}", "id", id, "name", m->has_started ? m->name : "",
-                         "peerURLs", peer, "clientURLs", clients);
+        return json_pack("{s:s, s:s, s:[s], s:o}", "id", id, "name",
+                         m->has_started ? m->member.name : "", "peerURLs", peer, "clientURLs",
+                         clients);
 }
 
 /* With the line end that etcd has here. Takes @body. */
@@ -110,14 +159,6 @@ static void reply_message(struct api *a, struct http_request *r, int status, con
         api_reply_json(r, status, json_pack("{s:o}", "message", api_json_string(message)));
 }
 
-static void reply_no_member(struct api *a, struct http_request *r, const char *id)
-{
-        char message[128];
-
-        (void)snprintf(message, sizeof(message), "No such member: %.64s", id);
-        reply_message(a, r, HTTP_NOTFOUND, message);
-}
-
 /* Reading. */
 
 static void list_members(struct api *a, struct http_request *r)
@@ -138,7 +179,7 @@ static void show_leader(struct api *a, struct http_request *r)
         size_t n = api_members(a, members);
 
         for (size_t i = 0; i < n; i++) {
-                if (members[i].id == leader) {
+                if (members[i].member.id == leader) {
                         reply_line(a, r, HTTP_OK, member_json(&members[i]));
                         return;
                 }
@@ -164,7 +205,7 @@ void api_machines(struct api *a, struct http_request *r)
         }
         for (size_t i = 0; i < n; i++) {
                 if (members[i].has_started)
-                        print_url(&members[i].api, urls[n_urls++]);
+                        print_url(&members[i].member.api, urls[n_urls++]);
         }
         qsort(urls, n_urls, sizeof(urls[0]), compare_urls);
         for (size_t i = 0; i < n_urls; i++) {
@@ -203,41 +244,109 @@ static bool parse_url(const char *url, struct endpoint *ret, char message[static
         return true;
 }
 
-/* {"peerURLs":["http://10.0.0.4:7001"]}; with a "name", which etcd does not look at. */
-static bool parse_body(const json_t *body, struct api_member_change *c,
+/* The first URL of @urls; others are refused, because a member listens at one. */
+static bool parse_urls(const json_t *urls, struct endpoint *ret,
                        char message[static API_MESSAGE_SIZE])
 {
-        const json_t *urls = json_object_get(body, "peerURLs");
         const char *url = json_string_value(json_array_get(urls, 0));
-        const char *name = json_string_value(json_object_get(body, "name"));
 
         if (!url) {
                 (void)snprintf(message, API_MESSAGE_SIZE, "no valid URLs given");
                 return false;
         }
         if (json_array_size(urls) > 1) {
-                (void)snprintf(message, API_MESSAGE_SIZE, "a member has one peer URL");
+                (void)snprintf(message, API_MESSAGE_SIZE, "a member has one URL of each kind");
                 return false;
         }
-        if (name && *name && !name_is_valid(name)) {
+        return parse_url(url, ret, message);
+}
+
+/* etcd's clients give no name: it is made of the address and the port, "10.0.0.4-7001". */
+static void name_by_endpoint(const struct endpoint *e, char ret[static NAME_SIZE])
+{
+        char text[ADDRESS_SIZE];
+        size_t n = 0;
+
+        address_print(&e->address, text, sizeof(text));
+        (void)snprintf(ret, NAME_SIZE, "%s%.48s-%u", text[0] == ':' ? "m" : "", text, e->port);
+        for (; ret[n]; n++) {
+                if (ret[n] == ':')
+                        ret[n] = '-';
+        }
+}
+
+static bool parse_name(const char *name, struct node_change *c,
+                       char message[static API_MESSAGE_SIZE])
+{
+        if (!name || !*name) {
+                name_by_endpoint(&c->peer, c->name);
+                return true;
+        }
+        if (!name_is_valid(name)) {
                 (void)snprintf(message, API_MESSAGE_SIZE, "\"%.64s\" is no name for a member",
                                name);
                 return false;
         }
-        (void)snprintf(c->name, sizeof(c->name), "%s", name ? name : "");
-        return parse_url(url, &c->peer, message);
+        (void)snprintf(c->name, sizeof(c->name), "%s", name);
+        return true;
+}
+
+static bool parse_role(const char *role, struct node_change *c,
+                       char message[static API_MESSAGE_SIZE])
+{
+        static const char *const roles[] = { [MEMBER_FULL] = "member",
+                                             [MEMBER_WITNESS] = "witness",
+                                             [MEMBER_OBSERVER] = "observer" };
+
+        c->kind = MEMBER_FULL;
+        for (unsigned i = 0; role && i < sizeof(roles) / sizeof(roles[0]); i++) {
+                if (strcmp(role, roles[i]) == 0) {
+                        c->kind = (enum member_kind)i;
+                        return true;
+                }
+        }
+        if (role)
+                (void)snprintf(message, API_MESSAGE_SIZE,
+                               "the role of a member is member, witness or observer");
+        return !role;
+}
+
+/*
+ * {"peerURLs":["http://10.0.0.4:7001"]}, and if it is wanted "name", "role" and "clientURLs", which
+ * etcd does not look at. Clients find a member at its peer address, at the API port that is usual
+ * here, unless they are told otherwise.
+ */
+static bool parse_body(const struct api *a, const json_t *body, struct node_change *c,
+                       char message[static API_MESSAGE_SIZE])
+{
+        const json_t *clients = json_object_get(body, "clientURLs");
+        const struct conf_member *self = conf_member_by_name(a->conf, a->conf->node.name);
+
+        if (!parse_urls(json_object_get(body, "peerURLs"), &c->peer, message))
+                return false;
+        c->api = (struct endpoint){ c->peer.address, self ? self->api_port : API_PORT_DEFAULT };
+        if (clients && !parse_urls(clients, &c->api, message))
+                return false;
+        return parse_name(json_string_value(json_object_get(body, "name")), c, message) &&
+               parse_role(json_string_value(json_object_get(body, "role")), c, message);
+}
+
+static bool is_json(const struct http_request *r)
+{
+        size_t n = r->content_type ? strcspn(r->content_type, "; ") : 0;
+
+        return n == strlen(JSON_TYPE) && strncmp(r->content_type, JSON_TYPE, n) == 0;
 }
 
 /* Answers the request and returns false if its body says nothing that can be done. */
-static bool take_body(struct api *a, struct http_request *r, struct api_member_change *c)
+static bool take_body(struct api *a, struct http_request *r, struct node_change *c)
 {
         char message[API_MESSAGE_SIZE];
-        size_t n = r->content_type ? strcspn(r->content_type, "; ") : 0;
         json_error_t error;
         json_t *body;
         bool ok;
 
-        if (n != strlen(JSON_TYPE) || strncmp(r->content_type, JSON_TYPE, n) != 0) {
+        if (!is_json(r)) {
                 (void)snprintf(message, sizeof(message),
                                "Bad Content-Type %.64s, accept application/json",
                                r->content_type ? r->content_type : "");
@@ -249,15 +358,14 @@ static bool take_body(struct api *a, struct http_request *r, struct api_member_c
                 reply_message(a, r, HTTP_BADREQUEST, error.text);
                 return false;
         }
-        ok = parse_body(body, c, message);
+        ok = parse_body(a, body, c, message);
         json_decref(body);
         if (!ok)
                 reply_message(a, r, HTTP_BADREQUEST, message);
         return ok;
 }
 
-static const struct api_member *find_by_id(const struct api_member *members, size_t n,
-                                           const char *id)
+static const struct api_member *find(const struct api_member *members, size_t n, const char *id)
 {
         char printed[API_MEMBER_ID_SIZE];
 
@@ -269,53 +377,135 @@ static const struct api_member *find_by_id(const struct api_member *members, siz
         return NULL;
 }
 
-static bool is_same_endpoint(const struct endpoint *a, const struct endpoint *b)
+static bool was_removed(const struct api *a, const char *id)
 {
-        return a->port == b->port && address_equal(&a->address, &b->address);
-}
+        const struct api_past_members *past = &a->past;
+        size_t n = past->n_removed < API_REMOVED_MAX ? past->n_removed : API_REMOVED_MAX;
+        char printed[API_MEMBER_ID_SIZE];
 
-static bool is_taken(const struct api_member *members, size_t n, const struct api_member_change *c)
-{
         for (size_t i = 0; i < n; i++) {
-                if (members[i].id != c->id && is_same_endpoint(&members[i].peer, &c->peer))
+                api_member_id_print(past->removed[i], printed);
+                if (strcmp(printed, id) == 0)
                         return true;
         }
         return false;
 }
 
-/* The change that @r asks for, with the id from its path; false if it has been answered. */
-static bool understand(struct api *a, struct http_request *r, const char *id,
-                       struct api_member_change *c)
+/* Nobody has that id. */
+static void reply_no_member(struct api *a, struct http_request *r, const char *id)
 {
+        bool removed = r->method == HTTP_DELETE && was_removed(a, id);
+        char message[API_MESSAGE_SIZE];
+
+        (void)snprintf(message, sizeof(message), "%s: %.64s",
+                       removed ? "Member permanently removed" : "No such member", id);
+        reply_message(a, r, removed ? 410 : HTTP_NOTFOUND, message);
+}
+
+static bool is_taken(const struct api_member *members, size_t n, const struct node_change *c)
+{
+        for (size_t i = 0; i < n; i++) {
+                const struct member *m = &members[i].member;
+
+                if (m->peer.port == c->peer.port &&
+                    address_equal(&m->peer.address, &c->peer.address) &&
+                    (c->type != NODE_CHANGE_UPDATE || strcmp(m->name, c->name) != 0))
+                        return true;
+        }
+        return false;
+}
+
+/* The change that @r asks for, of the member with @id; false if it has been answered. */
+static bool understand(struct api *a, struct http_request *r, const char *id, struct node_change *c)
+{
+        bool has_body = c->type == NODE_CHANGE_ADD || c->type == NODE_CHANGE_UPDATE;
         struct api_member members[MEMBERS_MAX];
         size_t n = api_members(a, members);
-        const struct api_member *m = find_by_id(members, n, id);
+        const struct api_member *m = find(members, n, id);
 
-        if (c->type != API_MEMBER_REMOVE && !take_body(a, r, c))
+        if (has_body && !take_body(a, r, c))
                 return false;
-        if (c->type != API_MEMBER_ADD) {
-                if (!m) {
-                        reply_no_member(a, r, id);
-                        return false;
-                }
-                c->id = m->id;
+        if (c->type != NODE_CHANGE_ADD && !m) {
+                reply_no_member(a, r, id);
+                return false;
         }
-        if (c->type != API_MEMBER_REMOVE && is_taken(members, n, c)) {
+        if (m)
+                memcpy(c->name, m->member.name, sizeof(c->name));
+        if (has_body && is_taken(members, n, c)) {
                 reply_message(a, r, 409, "membership: peerURL exists");
                 return false;
         }
         return true;
 }
 
-static void change(struct api *a, struct http_request *r, enum api_member_change_type type,
+/* The member that @c was about, as it is now. */
+static void reply_member(struct api *a, struct http_request *r, int status,
+                         const struct node_change *c)
+{
+        struct api_member members[MEMBERS_MAX];
+        size_t n = api_members(a, members);
+
+        for (size_t i = 0; i < n; i++) {
+                if (strcmp(members[i].member.name, c->name) == 0) {
+                        reply_line(a, r, status, member_json(&members[i]));
+                        return;
+                }
+        }
+        reply_line(a, r, status, json_object()); /* it has been removed again meanwhile */
+}
+
+static void on_changed(struct call *call, const struct node_effect *answer)
+{
+        const struct node_change *c = call->data;
+        struct http_request *r = call->request;
+
+        if (answer->outcome == NODE_REFUSED) {
+                reply_message(call->api, r, 409, answer->text);
+        } else if (answer->outcome != NODE_OK) {
+                reply_message(call->api, r, HTTP_INTERNAL, "Internal Server Error");
+        } else if (c->type == NODE_CHANGE_ADD || c->type == NODE_CHANGE_PROMOTE) {
+                reply_member(call->api, r, c->type == NODE_CHANGE_ADD ? 201 : HTTP_OK, c);
+        } else {
+                api_put_cluster_id(call->api, r);
+                http_reply(r, HTTP_NOCONTENT, NULL, NULL, 0);
+        }
+        call_end(call);
+}
+
+static void change(struct api *a, struct http_request *r, enum node_change_type type,
                    const char *id)
 {
-        struct api_member_change c = { .type = type };
+        struct node_change *c = must_alloc(1, sizeof(*c));
+        struct call *call;
 
-        if (!api_may_order(r))
+        c->type = type;
+        if (!api_may_order(r)) {
                 reply_message(a, r, 403, API_ORDERS_ARE_LOCAL);
-        else if (understand(a, r, id, &c))
-                reply_message(a, r, HTTP_INTERNAL, "Internal Server Error");
+        } else if (understand(a, r, id, c)) {
+                call = call_new(a, r, on_changed, c, free);
+                if (call && !call_started(call, engine_change(a->engine, c, call_answered, call)))
+                        on_changed(call, &(struct node_effect){ .outcome = NODE_OVERLOADED });
+                return;
+        }
+        free(c);
+}
+
+void api_members_v1(struct api *a, struct http_request *r, const char *path)
+{
+        const char *id = path[0] == '/' ? path + 1 : path, *verb = strchrnul(id, '/');
+        char printed[API_MEMBER_ID_SIZE];
+
+        if (strcmp(verb, "/promote") != 0) {
+                api_reply_error(r, HTTP_NOTFOUND, "there is no such path");
+                return;
+        }
+        if (r->method != HTTP_POST) {
+                api_reply_not_allowed(r, "POST");
+                return;
+        }
+        (void)snprintf(printed, sizeof(printed), "%.*s",
+                       verb - id < API_MEMBER_ID_SIZE ? (int)(verb - id) : 0, id);
+        change(a, r, NODE_CHANGE_PROMOTE, printed);
 }
 
 void api_members_route(struct api *a, struct http_request *r, const char *path)
@@ -332,13 +522,13 @@ void api_members_route(struct api *a, struct http_request *r, const char *path)
                         reply_message(a, r, HTTP_NOTFOUND, "Not found");
                 return;
         case HTTP_POST:
-                change(a, r, API_MEMBER_ADD, "");
+                change(a, r, NODE_CHANGE_ADD, "");
                 return;
         case HTTP_PUT:
         case HTTP_DELETE:
                 if (*id == '\0')
                         break;
-                change(a, r, r->method == HTTP_PUT ? API_MEMBER_UPDATE : API_MEMBER_REMOVE, id);
+                change(a, r, r->method == HTTP_PUT ? NODE_CHANGE_UPDATE : NODE_CHANGE_REMOVE, id);
                 return;
         case HTTP_HEAD:
         case HTTP_OPTIONS:

@@ -11,11 +11,8 @@ enum {
 
 struct api_member {
         uint64_t etcd_id;
-        node_id id;
-        const char *name; /* borrowed from the configuration */
+        struct member member;
         bool has_started; /* else its name and its client URL are not known to etcd's clients */
-        struct endpoint peer;
-        struct endpoint api;
 };
 
 /* All members, ordered by the ids that etcd's clients see. Returns how many. */
@@ -25,20 +22,12 @@ size_t api_members(const struct api *a, struct api_member ret[static MEMBERS_MAX
 uint64_t api_member_etcd_id(uint64_t cluster_id, node_id id, const char *name);
 void api_member_id_print(uint64_t etcd_id, char ret[static API_MEMBER_ID_SIZE]);
 
-enum api_member_change_type {
-        API_MEMBER_ADD,
-        API_MEMBER_UPDATE,
-        API_MEMBER_REMOVE,
-};
-
-struct api_member_change {
-        enum api_member_change_type type;
-        node_id id; /* of UPDATE and REMOVE */
-        char name[NAME_SIZE]; /* of ADD; may be empty */
-        struct endpoint peer; /* of ADD and UPDATE */
-};
-
 /* /v2/machines */
 void api_machines(struct api *a, struct http_request *r);
 /* Below /v2/members, without it. */
 void api_members_route(struct api *a, struct http_request *r, const char *path);
+/* Below /v1/members, without it: ID/promote. */
+void api_members_v1(struct api *a, struct http_request *r, const char *path);
+
+/* The member list has changed: those who are gone are remembered, as far as there is room. */
+void api_members_changed(struct api *a);

@@ -14,6 +14,7 @@ struct watching;
 
 enum {
         API_BODY_KEEP_MAX = 256 * 1024, /* bytes of the buffer for bodies that are worth keeping */
+        API_REMOVED_MAX = 32, /* members that are remembered after they were removed */
         API_LEADERLESS_ELECTIONS = 2, /* time-outs of elections after which nobody is waited for */
 };
 
@@ -33,6 +34,14 @@ struct api_step {
         char text[FAILOVER_REASON_SIZE];
 };
 
+/* Members as they were last seen, and those who were removed since this process began. */
+struct api_past_members {
+        uint64_t listed[MEMBERS_MAX]; /* their ids, as etcd's clients see them */
+        size_t n_listed;
+        uint64_t removed[API_REMOVED_MAX]; /* a ring */
+        size_t n_removed;
+};
+
 struct api {
         struct engine *engine;
         const struct conf *conf;
@@ -42,6 +51,7 @@ struct api {
         node_id leader; /* the last one that was noted */
         struct instant leaderless; /* since when there is no leader; FOREVER with one */
         struct api_stats stats;
+        struct api_past_members past;
         struct api_step steps[SERVICES_MAX];
 };
 

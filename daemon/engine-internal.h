@@ -52,6 +52,7 @@ struct engine {
         struct waiter *waiters;
         uint64_t n_requests;
         uint64_t incarnation;
+        uint64_t cluster_id; /* as the log has it */
         struct instant now; /* of the last event: the core's time never goes back */
         uint64_t generation; /* the last one that the disk reported */
         struct engine_recording recording;

@@ -32,6 +32,9 @@ struct node *engine_node(const struct engine *e);
 /* Of this process, as node_config. */
 uint64_t engine_incarnation(const struct engine *e);
 
+/* The same on all members, however each of them is configured. */
+uint64_t engine_cluster_id(const struct engine *e);
+
 /* Whether this member can send to @id; always true for ourselves. */
 bool engine_is_connected(const struct engine *e, node_id id);
 
