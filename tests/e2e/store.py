@@ -7,6 +7,7 @@ store.py --build FOLDER [--rounds N] [--losses N] [--seed N] [NAME]...
 
 import collections
 import contextlib
+import glob
 import http.client
 import itertools
 import json
@@ -450,20 +451,29 @@ def two_lost_refuse_writes_and_apply_none_of_them_later(lab):
 
 # Histories.
 
-def disturb(lab, chance):
-    """One fault: who dies, for how long."""
-    leader = next((s for s in lab.stores if s.leads()), lab.stores[0])
-    others = [s for s in lab.stores if s is not leader]
-    kind = chance.choice(["leader", "leader", "leader", "follower", "two", "leader and one", "all", "engine",
-                          "engine", "cut off", "frozen"])
-    victims = {"leader": [leader], "follower": [chance.choice(others)], "two": others,
-               "leader and one": [leader, chance.choice(others)], "all": lab.stores,
-               "engine": [chance.choice(lab.stores)]}.get(kind, [leader])
+FAULTS = {
+    "leader": lambda leader, others, chance: [leader],
+    "follower": lambda leader, others, chance: others[:1],
+    "two": lambda leader, others, chance: others,
+    "leader and one": lambda leader, others, chance: [leader] + others[:1],
+    "all": lambda leader, others, chance: [leader] + others,
+    "engine": lambda leader, others, chance: [chance.choice([leader] + others)],
+    "cut off": lambda leader, others, chance: [leader],
+    "frozen": lambda leader, others, chance: [leader],
+}
+OFTEN = ["leader", "leader", "engine"]
+
+
+def disturb(lab, chance, away):
+    """One fault among those that are there: who dies, for how long."""
+    present = [s for s in lab.stores if s is not away]
+    leader = next((s for s in present if s.leads()), present[0])
+    others = [s for s in present if s is not leader]
+    chance.shuffle(others)
+    kind = chance.choice(list(FAULTS) + OFTEN)
+    victims = FAULTS[kind](leader, others, chance)
     if kind == "engine":
-        for victim in victims:
-            pid = victim.engine()
-            if pid:
-                kill_pids([pid])
+        kill_pids([pid for pid in [victims[0].engine()] if pid])
     elif kind in ("cut off", "frozen"):
         (leader.isolate if kind == "cut off" else leader.freeze)()
         time.sleep(chance.random())
@@ -476,6 +486,40 @@ def disturb(lab, chance):
             victim.start()
             time.sleep(chance.random() * 0.2)
     return kind
+
+
+class Bulk(threading.Thread):
+    """Larger values, so that the log has to be replaced by snapshots again and again."""
+
+    def __init__(self, lab, seed):
+        super().__init__(daemon=True)
+        self.addresses = [s.address for s in lab.stores]
+        self.random = random.Random(seed)
+        self.acknowledged = {}  # key: (index, value)
+        self.ends = threading.Event()
+
+    def run(self):
+        while not self.ends.is_set():
+            name = "/bulk/%d" % self.random.randrange(200)
+            value = "%x" % self.random.getrandbits(16000)
+            with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+                status, _, body = key(self.random.choice(self.addresses), "PUT", name, {"value": value},
+                                      timeout=PATIENCE)
+                if status in (200, 201):
+                    self.acknowledged[name] = (body["node"]["modifiedIndex"], value)
+            time.sleep(0.01)
+
+    def finish(self, lab):
+        """Each store has what was acknowledged last, or something newer."""
+        self.ends.set()
+        self.join(timeout=10)
+        for store in lab.stores:
+            nodes = key(store.address, "GET", "/bulk", query="?quorum=true")[2]["node"]["nodes"]
+            there = {n["key"]: (n["modifiedIndex"], n["value"]) for n in nodes}
+            lost = [name for name, (index, value) in self.acknowledged.items()
+                    if name not in there or there[name][0] < index or
+                    (there[name][0] == index and there[name][1] != value)]
+            equal(lost, [], "acknowledged and lost on %s" % store.name)
 
 
 def final_reads(lab, recorder):
@@ -517,44 +561,69 @@ def check_history(name, ops):
         raise Failure("the history of %s could not be decided" % name) from None
 
 
-def histories_under_kill_9_are_linearizable(lab):
-    seed = lab.options.seed
-    chance = random.Random(seed)
-    recorder = Recorder()
-    counter = Counter(lab, seed)
-    clients = [Client(lab, recorder, seed * 100 + i) for i in range(CLIENTS)]
-    counter.begin()
-    for client in clients:
-        client.start()
+def rounds_of_faults(lab, recorder, chance):
+    """How often each fault was. Now and then one of the three is away for some rounds."""
     faults = collections.Counter()
-    checked = 0
-    try:
-        for i in range(lab.options.rounds):
-            recorder.folder = "/lin/%d" % i
-            time.sleep(0.1 + chance.random() * 0.4)
-            faults[disturb(lab, chance)] += 1
-            lab.wait_ready(20)
-            time.sleep(chance.random() * 0.2)
-            if i % 20 == 19:
-                print("        %d rounds, %d operations" %
-                      (i + 1, sum(len(o) for o in recorder.ops.values())), flush=True)
-    finally:
-        for client in clients:
-            client.ends.set()
-        for client in clients:
-            client.join(timeout=15)
-    counter.finish()
+    away, rounds_away = None, 0
+    for i in range(lab.options.rounds):
+        recorder.folder = "/lin/%d" % i
+        if rounds_away == 0 and away:
+            away.start()
+            away = None
+        elif i % 8 == 4:
+            away, rounds_away = chance.choice(lab.stores), 4
+            away.kill()
+            faults["away"] += 1
+        rounds_away -= 1 if away else 0
+        time.sleep(0.1 + chance.random() * 0.4)
+        faults[disturb(lab, chance, away)] += 1
+        lab.wait_ready(20, without=away)
+        time.sleep(chance.random() * 0.2)
+        if i % 20 == 19:
+            print("        %d rounds, %d operations" %
+                  (i + 1, sum(len(o) for o in recorder.ops.values())), flush=True)
+    if away:
+        away.start()
+    lab.wait_ready()
+    return faults
+
+
+def check_all(lab, recorder):
+    """What the clients were told fits together; how many operations were looked at."""
     final_reads(lab, recorder)
     equal(recorder.wrong[:5], [], "wrong answers")
     check_posts(lab, recorder)
     check_order(recorder)
     for name, ops in sorted(recorder.ops.items()):
         check_history(name, ops)
-        checked += len(ops)
+    return sum(len(ops) for ops in recorder.ops.values())
+
+
+def histories_under_kill_9_are_linearizable(lab):
+    seed = lab.options.seed
+    print("        seed %d" % seed, flush=True)
+    recorder = Recorder()
+    counter, bulk = Counter(lab, seed), Bulk(lab, seed)
+    clients = [Client(lab, recorder, seed * 100 + i) for i in range(CLIENTS)]
+    counter.begin()
+    bulk.start()
+    for client in clients:
+        client.start()
+    try:
+        faults = rounds_of_faults(lab, recorder, random.Random(seed))
+    finally:
+        for client in clients:
+            client.ends.set()
+        for client in clients:
+            client.join(timeout=15)
+    counter.finish()
+    bulk.finish(lab)
+    checked = check_all(lab, recorder)
     unknown = sum(1 for ops in recorder.ops.values() for o in ops if o.ended is None)
-    print("        seed %d: %d operations on %d keys (%d with unknown outcome), %d posts; faults: %s; answers: %s" %
-          (seed, checked, len(recorder.ops), unknown, sum(len(p) for p in recorder.posts.values()),
+    print("        %d operations on %d keys (%d with unknown outcome), %d posts; faults: %s; answers: %s" %
+          (checked, len(recorder.ops), unknown, sum(len(p) for p in recorder.posts.values()),
            dict(faults), dict(recorder.outcomes)))
+    print("        snapshots kept: %s" % [len(glob.glob(s.dir + "/lib/snap-*")) for s in lab.stores])
     check(checked > 20 * lab.options.rounds, "there was something to check")
 
 
