@@ -14,7 +14,7 @@ ROOMS = {
     "raft": ("election/raft", ["raft.h"], ["base"]),
     "store": ("election/store", ["store.h"], ["base"]),
     "failover": ("election/failover", ["failover.h"], ["base"]),
-    "node": ("election", ["node.h", "describe.h"], ["base", "raft", "store", "failover"]),
+    "node": ("election", ["node.h", "describe.h", "members.h", "snapshot.h"], ["base", "raft", "store", "failover"]),
     "netlink": ("netlink", ["netlink.h"], ["base"]),
     "conf": ("conf", ["conf.h"], ["base"]),
     "actions": ("actions", None, ["base", "netlink"]),
