@@ -17,8 +17,11 @@
 enum {
         WRITE_BYTES_MAX = WAL_WRITE_MAX - (64 << 10), /* of one write, without its frame */
         MARK_IDLE_MSEC = 1000, /* without a write, until the last one is marked as durable */
-        PREPARE_AGAIN_MSEC = 5000, /* until a segment that could not be laid out is tried again */
+        ROOM_AGAIN_MSEC = 250, /* until a write that found no room is tried again */
 };
+
+/* Until a segment that could not be laid out is tried again. */
+#define PREPARE_AGAIN (2 * USEC_PER_SEC)
 
 struct job {
         struct job *next;
@@ -37,11 +40,14 @@ struct disk {
         size_t n_bytes; /* in the queue */
         uint64_t generation_queued;
         bool is_stopping;
+        bool is_asleep; /* the thread: who queues something must wake it */
+        bool is_told; /* done_fd is readable */
         struct disk_progress progress;
 
         /* Only the thread. */
         struct wal *w;
         bool wants_prepare;
+        struct instant prepare_at; /* not earlier */
         struct wal_batch *batches;
         size_t n_batches;
         size_t n_batches_max;
@@ -115,6 +121,7 @@ int disk_submit(struct disk *d, uint64_t generation, const struct wal_batch *bat
 {
         size_t n_bytes = wal_batch_bytes(batch);
         struct job *job;
+        bool is_asleep;
         int r;
 
         if (n_bytes > WRITE_BYTES_MAX)
@@ -131,10 +138,12 @@ int disk_submit(struct disk *d, uint64_t generation, const struct wal_batch *bat
                 d->n_bytes += job->n_bytes;
                 d->generation_queued = generation;
         }
+        is_asleep = d->is_asleep;
+        d->is_asleep = false;
         unlock(d);
         if (r < 0)
                 free(job);
-        else
+        if (is_asleep)
                 ring(d->wake_fd);
         return r;
 }
@@ -168,6 +177,14 @@ static struct job *take_jobs(struct disk *d)
         return d->n_batches > 0 ? first : NULL;
 }
 
+/* Lets the loop ask; with the lock held. */
+static void tell_loop(struct disk *d)
+{
+        if (!d->is_told)
+                ring(d->done_fd);
+        d->is_told = true;
+}
+
 static void tell(struct disk *d, uint64_t generation, int r, usec_t took)
 {
         lock(d);
@@ -178,75 +195,17 @@ static void tell(struct disk *d, uint64_t generation, int r, usec_t took)
         d->progress.sync_last = took;
         if (took > d->progress.sync_max)
                 d->progress.sync_max = took;
+        tell_loop(d);
         unlock(d);
-        ring(d->done_fd);
-}
-
-static int write_jobs(struct disk *d, struct job *jobs)
-{
-        struct instant begin = clock_now();
-        uint64_t generation = 0;
-        int r;
-
-        r = wal_write(d->w, d->batches, d->n_batches);
-        for (struct job *job = jobs; job; job = job->next)
-                generation = job->generation;
-        tell(d, generation, r, instant_until(clock_now(), begin));
-        d->wants_prepare = true;
-        return r;
 }
 
 static void tell_space(struct disk *d, int r)
 {
-        bool is_new;
-
         lock(d);
-        is_new = d->progress.space_error != r;
+        if (d->progress.space_error != r)
+                tell_loop(d);
         d->progress.space_error = r;
         unlock(d);
-        if (is_new)
-                ring(d->done_fd);
-}
-
-/* Lays out a piece of the next segment. Returns for how many milliseconds to wait after it. */
-static int prepare(struct disk *d)
-{
-        int r = wal_prepare(d->w);
-
-        tell_space(d, r < 0 ? r : 0);
-        if (r < 0)
-                return PREPARE_AGAIN_MSEC;
-        d->wants_prepare = r > 0;
-        return 0;
-}
-
-/*
- * What to do while nothing is queued: the next segment, then a mark, then sleep. Each is short, so
- * that a job which comes meanwhile waits for milliseconds. Returns a negative error of the log.
- */
-static int idle(struct disk *d)
-{
-        struct pollfd wake = { .fd = d->wake_fd, .events = POLLIN };
-        int timeout = -1, n;
-
-        if (d->wants_prepare) {
-                timeout = prepare(d);
-                if (timeout == 0)
-                        return 0;
-        }
-        if (wal_wants_mark(d->w))
-                timeout = MARK_IDLE_MSEC;
-        n = poll(&wake, 1, timeout);
-        if (n == 0 && wal_wants_mark(d->w)) {
-                int r = wal_mark(d->w);
-
-                if (r < 0)
-                        tell(d, 0, r, 0);
-                return r;
-        }
-        if (n > 0)
-                unring(d->wake_fd);
-        return 0;
 }
 
 static bool is_stopping(struct disk *d)
@@ -257,6 +216,99 @@ static bool is_stopping(struct disk *d)
         yes = d->is_stopping;
         unlock(d);
         return yes;
+}
+
+/*
+ * Sleeps for at most @timeout milliseconds: until something is queued, or with @until_stop only until
+ * the end. Returns false if the time is over.
+ */
+static bool sleep_until_woken(struct disk *d, int timeout, bool until_stop)
+{
+        struct pollfd wake = { .fd = d->wake_fd, .events = POLLIN };
+        bool can_sleep;
+        int n = 1;
+
+        lock(d);
+        can_sleep = !d->is_stopping && (until_stop || !d->first);
+        d->is_asleep = can_sleep && !until_stop;
+        unlock(d);
+        if (can_sleep)
+                n = poll(&wake, 1, timeout);
+        lock(d);
+        d->is_asleep = false;
+        unlock(d);
+        if (n > 0)
+                unring(d->wake_fd);
+        return n != 0;
+}
+
+/*
+ * Writes what was taken off the queue. While the disk is full nothing of it has happened, and it is
+ * tried again; the loop knows, and the members go on without us.
+ */
+static int write_jobs(struct disk *d, struct job *jobs)
+{
+        struct instant begin = clock_now();
+        uint64_t generation = 0;
+        int r;
+
+        while ((r = wal_write(d->w, d->batches, d->n_batches)) == -ENOSPC || r == -EDQUOT) {
+                tell_space(d, r);
+                if (is_stopping(d))
+                        return r;
+                (void)sleep_until_woken(d, ROOM_AGAIN_MSEC, true);
+        }
+        for (struct job *job = jobs; job; job = job->next)
+                generation = job->generation;
+        tell(d, generation, r, instant_until(clock_now(), begin));
+        d->wants_prepare = true;
+        return r;
+}
+
+static bool may_prepare(const struct disk *d)
+{
+        return d->wants_prepare && instant_reached(d->prepare_at, clock_now());
+}
+
+/* A piece of the next segment. */
+static void prepare(struct disk *d)
+{
+        int r = wal_prepare(d->w);
+
+        tell_space(d, r < 0 ? r : 0);
+        d->wants_prepare = r != 0;
+        if (r < 0)
+                d->prepare_at = instant_after(clock_now(), PREPARE_AGAIN);
+}
+
+/*
+ * What to do while nothing is queued: the next segment, then a mark, then sleep. Each is short, so
+ * that a job which comes meanwhile waits for milliseconds. Returns a negative error of the log.
+ */
+static int idle(struct disk *d)
+{
+        int timeout = -1, r = 0;
+
+        if (may_prepare(d)) {
+                prepare(d);
+                return 0;
+        }
+        if (d->wants_prepare || wal_wants_mark(d->w))
+                timeout = MARK_IDLE_MSEC;
+        if (!sleep_until_woken(d, timeout, false) && wal_wants_mark(d->w))
+                r = wal_mark(d->w);
+        if (r == -ENOSPC || r == -EDQUOT)
+                return 0; /* the next write says so */
+        if (r < 0)
+                tell(d, 0, r, 0);
+        return r;
+}
+
+/* Under load the next segment must be ready, too, when the active one is full. */
+static void keep_up(struct disk *d)
+{
+        if (wal_is_behind(d->w) && may_prepare(d))
+                prepare(d);
 }
 
 static void *run(void *userdata)
@@ -276,6 +328,8 @@ static void *run(void *userdata)
                 else
                         r = idle(d);
                 jobs_free(jobs);
+                if (jobs && r == 0)
+                        keep_up(d);
         }
         return NULL;
 }
@@ -355,8 +409,10 @@ struct disk_progress disk_completed(struct disk *d)
 {
         struct disk_progress progress;
 
-        unring(d->done_fd);
         lock(d);
+        if (d->is_told)
+                unring(d->done_fd);
+        d->is_told = false;
         progress = d->progress;
         d->progress.sync_max = 0;
         unlock(d);

@@ -26,7 +26,7 @@ int disk_start(struct wal *w, struct disk **ret);
 
 /*
  * Writes and syncs what is queued, ends the thread and closes the log. After an error there is
- * nothing left to write.
+ * nothing left to write; what found no room on a full disk is dropped.
  */
 void disk_stop(struct disk *d);
 DEFINE_CLEANUP(struct disk *, disk_stop)
@@ -45,7 +45,12 @@ int disk_fd(const struct disk *d);
 struct disk_progress {
         uint64_t generation; /* all up to this one survives a crash; 0: none yet */
         int error; /* negative: the log is lost to this process, see wal_write() */
-        int space_error; /* negative: the next segment cannot be laid out, the disk may be full */
+        /*
+         * Negative: the next segment cannot be laid out, the disk may be full. Ordinary writes should
+         * be refused and leadership given away; there is room for what must go on, until the active
+         * segment is full. Then nothing is durable any more until there is room again.
+         */
+        int space_error;
         uint64_t n_syncs; /* since the start */
         usec_t sync_last; /* how long the last write and sync took */
         usec_t sync_max; /* the longest since disk_completed() was called last */

@@ -10,13 +10,14 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "daemon/wal-private.h"
 #include "election/base/memory.h"
 
 enum {
-        PREPARE_STEP_BYTES = 256 << 10, /* laid out between two batches: some milliseconds */
+        PREPARE_STEP_BYTES = 512 << 10, /* laid out between two batches: some milliseconds */
         BATCH_FRAME_BYTES = 2 * WAL_RECORD_BYTES, /* DURABLE_MARK and BATCH_END */
         SNAPSHOT_BYTES = WAL_RECORD_BYTES + WAL_SNAPSHOT_BYTES,
         SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES +
@@ -435,6 +436,16 @@ bool wal_is_behind(const struct wal *w)
         return w->error == 0 && w->spare_bytes < w->segment_bytes && w->spare_bytes < n_wanted;
 }
 
+/* A look before the leap: a segment that is laid out in vain wears the disk, again and again. */
+static bool has_room(const struct wal *w)
+{
+        struct statvfs st;
+
+        if (fstatvfs(w->dir_fd, &st) < 0)
+                return true; /* then the attempt will tell */
+        return (uint64_t)st.f_bavail * st.f_frsize >= w->segment_bytes;
+}
+
 int wal_prepare(struct wal *w)
 {
         size_t n_unneeded, to;
@@ -452,6 +463,10 @@ int wal_prepare(struct wal *w)
                 return r;
         if (w->spare_bytes >= w->segment_bytes)
                 return 0;
+        if (w->spare_bytes == 0 && !has_room(w)) {
+                wal_drop_spare(w);
+                return -ENOSPC;
+        }
         to = w->spare_bytes + PREPARE_STEP_BYTES;
         if (to > w->segment_bytes)
                 to = w->segment_bytes;

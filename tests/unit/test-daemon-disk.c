@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -271,6 +272,86 @@ static void idle_disk_marks_its_last_write(void **state)
         assert_on_disk(f, 1, "x");
 }
 
+static bool has_no_room(void *userdata)
+{
+        struct fixture *f = userdata;
+
+        f->progress = disk_completed(f->d);
+        return f->progress.space_error == -ENOSPC;
+}
+
+static bool has_room_again(void *userdata)
+{
+        struct fixture *f = userdata;
+
+        f->progress = disk_completed(f->d);
+        return f->progress.space_error == 0;
+}
+
+/* Submits until the disk is full and the thread can write no more; returns the last generation. */
+static unsigned fill_disk(struct fixture *f)
+{
+        static const uint8_t bytes[1000];
+        unsigned i = 0;
+
+        do {
+                i++;
+                if (submit(f, i, bytes, sizeof(bytes)) < 0)
+                        return 0;
+                f->generation = i;
+        } while (deadline_wait(has_come, f, 300) && i < 1000);
+        return i;
+}
+
+static void full_disk_is_waited_out(void **state)
+{
+        struct fixture *f = *state;
+        struct wal_recovered recovered;
+        bool told = false, written = false, room = false;
+        int error = -1, r = -1;
+        unsigned n = 0;
+
+        disk_stop(TAKE_PTR(f->d));
+        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=64k") < 0)
+                skip();
+        if (start(f, &recovered) == 0) {
+                wal_recovered_done(&recovered);
+                n = fill_disk(f);
+                told = deadline_wait(has_no_room, f, WAIT_MSEC);
+                error = f->progress.error;
+                (void)mount("tmpfs", f->dir, "tmpfs", MS_REMOUNT, "size=4m");
+                written = wait_for(f, n);
+                room = deadline_wait(has_room_again, f, WAIT_MSEC);
+                disk_stop(TAKE_PTR(f->d));
+                r = start(f, &recovered);
+        }
+        disk_stop(TAKE_PTR(f->d));
+        (void)umount2(f->dir, MNT_DETACH);
+        assert_true(n > 10 && told && written && room);
+        assert_int_equal(error, 0);
+        assert_int_equal(r, 0);
+        assert_int_equal(recovered.n_entries, n);
+        wal_recovered_done(&recovered);
+}
+
+static void full_disk_does_not_hinder_the_end(void **state)
+{
+        struct fixture *f = *state;
+        struct wal_recovered recovered;
+        unsigned n = 0;
+
+        disk_stop(TAKE_PTR(f->d));
+        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=64k") < 0)
+                skip();
+        if (start(f, &recovered) == 0) {
+                wal_recovered_done(&recovered);
+                n = fill_disk(f);
+                disk_stop(TAKE_PTR(f->d));
+        }
+        (void)umount2(f->dir, MNT_DETACH);
+        assert_true(n > 10);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -283,6 +364,8 @@ int main(void)
                 TEST(change_that_no_write_can_hold_is_refused),
                 TEST(failed_sync_is_told_and_is_final),
                 TEST(idle_disk_marks_its_last_write),
+                TEST(full_disk_is_waited_out),
+                TEST(full_disk_does_not_hinder_the_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
