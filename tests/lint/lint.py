@@ -46,7 +46,7 @@ strlen strnlen strcmp strncmp strchr strrchr strstr strcpy strncpy strcspn strsp
 strtoul strtoull strtol strtoll sscanf __isoc99_sscanf __isoc99_strtoull
 snprintf vsnprintf __snprintf_chk __vsnprintf_chk __memcpy_chk __memset_chk __memmove_chk
 qsort bsearch inet_pton inet_ntop __ctype_b_loc tolower toupper
-__stack_chk_fail _GLOBAL_OFFSET_TABLE_
+__stack_chk_fail _GLOBAL_OFFSET_TABLE_ __cpu_model
 """.split()
 
 CLOCKS = re.compile(r"\b(clock_gettime|gettimeofday|time)\(")

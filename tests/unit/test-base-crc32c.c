@@ -30,11 +30,26 @@ static void sum_can_be_continued(void **state)
         assert_int_equal(crc32c(crc32c(0, "1234", 4), "56789", 5), 0xe3069283);
 }
 
+static void instruction_and_tables_agree(void **state)
+{
+        uint8_t bytes[300];
+
+        (void)state;
+        for (unsigned i = 0; i < sizeof(bytes); i++)
+                bytes[i] = (uint8_t)(i * i + i / 7);
+        for (unsigned from = 0; from < 9; from++)
+                for (unsigned n = 0; n + from <= sizeof(bytes); n++)
+                        assert_int_equal(crc32c(n, bytes + from, n),
+                                         crc32c_by_tables(n, bytes + from, n));
+        assert_int_equal(crc32c_by_tables(0, "123456789", 9), 0xe3069283);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(published_vectors_are_met),
                 cmocka_unit_test(sum_can_be_continued),
+                cmocka_unit_test(instruction_and_tables_agree),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
