@@ -70,8 +70,9 @@ size_t api_members(const struct api *a, struct api_member ret[static MEMBERS_MAX
                 ret[i] = (struct api_member){
                         .etcd_id = api_member_etcd_id(cluster_id, m->id, m->name),
                         .member = *m,
-                        /* Founders are listed from the beginning, before they were seen. */
-                        .has_started = m->incarnation != 0 || !m->is_learning,
+                        /* Founders that vote are listed from the beginning, before they were seen. */
+                        .has_started = m->incarnation != 0 || list->index == 0 ||
+                                       (!m->is_learning && m->kind != MEMBER_OBSERVER),
                 };
         }
         qsort(ret, list->n, sizeof(*ret), compare_ids);
