@@ -533,9 +533,7 @@ def each_by(role):
 
 TESTS = each_by("leader") + each_by("follower") + [
     a_client_reads_what_it_wrote_at_each_server, every_server_says_the_same_indices,
-    clients_survive_the_death_of_the_leader]
-BY_NAME = [etcdctl_changes_the_members]
+    etcdctl_changes_the_members, clients_survive_the_death_of_the_leader]
 
 if __name__ == "__main__":
-    OPTIONS = options_of(__doc__)
-    sys.exit(main_of_lab(OPTIONS, TESTS + BY_NAME if OPTIONS.names else TESTS))
+    sys.exit(main_of_lab(options_of(__doc__), TESTS))
