@@ -38,11 +38,37 @@ static void check_encoding(const struct raft_message *m, const uint8_t *bytes, s
         buffer_done(&b);
 }
 
+static void persist(struct raft *r, const struct raft_effects *effects)
+{
+        for (size_t i = 0; i < effects->n; i++) {
+                struct raft_event persisted = { .type = RAFT_EVENT_PERSISTED };
+                struct raft_effects ignored;
+
+                if (effects->list[i].type != RAFT_PERSIST)
+                        continue;
+                persisted.generation = effects->list[i].persist.generation;
+                raft_step(r, &persisted, &ignored);
+                return;
+        }
+}
+
+/* Whatever was received, the configuration is one, and stands where the log says. */
+static void check_membership(const struct raft *r)
+{
+        const struct raft_membership *m = raft_membership(r);
+        const struct raft_entry *e = raft_entry_at(r, m->index);
+
+        require(raft_members_are_valid(&m->members));
+        require(m->index == 0 || (e && e->type == RAFT_ENTRY_MEMBERS));
+        require(m->n_context <= RAFT_CONTEXT_BYTES_MAX);
+}
+
 /*
  * A fork of history ends the process by design, and a leader of the same term is one. So the
- * member under test hears appends of one peer only, never leads, and commits nothing.
+ * member under test hears appends of one peer only, gets no votes and commits nothing. False if
+ * it leads all the same, which needs a configuration of it alone: then the story is over.
  */
-static void receive(struct raft *r, struct raft_message *m)
+static bool receive(struct raft *r, struct raft_message *m)
 {
         struct raft_effects effects;
         struct raft_event event = { .type = RAFT_EVENT_RECEIVED, .message = m };
@@ -54,17 +80,12 @@ static void receive(struct raft *r, struct raft_message *m)
         if (m->type == RAFT_VOTE_REPLY)
                 m->granted = false;
         raft_step(r, &event, &effects);
-        for (size_t i = 0; i < effects.n; i++) {
-                struct raft_event persisted = { .type = RAFT_EVENT_PERSISTED };
-                struct raft_effects ignored;
-
-                if (effects.list[i].type != RAFT_PERSIST)
-                        continue;
-                persisted.generation = effects.list[i].persist.generation;
-                raft_step(r, &persisted, &ignored);
-                break;
-        }
-        require(raft_role(r) != RAFT_LEADER);
+        persist(r, &effects);
+        check_membership(r);
+        if (raft_role(r) != RAFT_LEADER)
+                return true;
+        require(raft_members(r)->n_voters == 1 && raft_members(r)->voters[0] == 1);
+        return false;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -88,7 +109,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                         break;
                 check_limits(&m);
                 check_encoding(&m, from, (size_t)(reader.bytes - from));
-                receive(r, &m);
+                if (!receive(r, &m))
+                        break;
         }
         raft_free(r);
         return 0;

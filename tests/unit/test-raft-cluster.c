@@ -222,7 +222,8 @@ static void cover(struct copies *disk, uint64_t index, bool resets)
         if (resets || n > disk->n)
                 n = disk->n;
         disk->n -= (size_t)n;
-        memmove(disk->at, disk->at + n, disk->n * sizeof(*disk->at));
+        if (n > 0)
+                memmove(disk->at, disk->at + n, disk->n * sizeof(*disk->at));
         disk->base = index;
 }
 

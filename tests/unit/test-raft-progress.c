@@ -171,6 +171,7 @@ static void commit_is_told_at_once_and_only_once(void **state)
         rig_acknowledge(&rig, 2, 2);
         assert_sent(&rig, 2, 2, 0);
         assert_int_equal(sent(&rig, 2)->commit, 2);
+        assert_true(sent(&rig, 2)->quiet); /* nobody waits for an answer to it */
         assert_sent(&rig, 3, 2, 0);
         rig_acknowledge(&rig, 3, 2);
         assert_int_equal(rig_n_sent(&rig), 0);
