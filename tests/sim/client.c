@@ -290,6 +290,18 @@ static void asked(struct sim *s, struct occurrence *o)
         }
 }
 
+static void ask_of(struct sim *s, struct machine *m, enum ask what)
+{
+        struct occurrence *o;
+
+        if (!engine_is_listening(s, m))
+                return;
+        o = sim_plan_at(s, s->now, asked, m);
+        o->life = m->engine.life;
+        o->number = what;
+        o->epoch = history_floor(s->history);
+}
+
 /* An engine that stands still finds what it was asked in the meantime when it goes on. */
 static void ask(struct sim *s, struct occurrence *o)
 {
@@ -299,16 +311,28 @@ static void ask(struct sim *s, struct occurrence *o)
         look_for_unanswered(s);
         if (s->faults_stopped && every > HEALED_EVERY)
                 every = HEALED_EVERY;
-        if (engine_is_listening(s, m)) {
-                struct occurrence *a = sim_plan_at(s, s->now, asked, m);
-
-                a->life = m->engine.life;
-                a->number = sim_chance(s, 600)   ? ASK_WRITE
-                            : sim_chance(s, 800) ? ASK_READ
-                                                 : ASK_READ_LOCALLY;
-                a->epoch = history_floor(s->history);
-        }
+        ask_of(s, m,
+               sim_chance(s, 600)   ? ASK_WRITE
+               : sim_chance(s, 800) ? ASK_READ
+                                    : ASK_READ_LOCALLY);
         queue_plan_again(&s->queue, o, s->now + 1 + sim_about(s, every));
+}
+
+static void insist(struct sim *s, struct occurrence *o)
+{
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+                ask_of(s, sim_machine(s, (node_id)i), i == o->from ? ASK_READ : ASK_WRITE);
+        if (s->now + o->number < o->epoch)
+                queue_plan_again(&s->queue, o, s->now + o->number);
+}
+
+void client_insist(struct sim *s, node_id reader, usec_t length)
+{
+        struct occurrence *o = sim_plan_at(s, s->now, insist, NULL);
+
+        o->from = reader;
+        o->number = length / 50 + 1;
+        o->epoch = s->now + length;
 }
 
 void client_start(struct sim *s)

@@ -234,6 +234,44 @@ static void bridge(struct sim *s, struct machine *m)
                                 cut_both(s, (node_id)a, (node_id)b, length);
 }
 
+static void surprise_comes(struct sim *s, struct occurrence *o)
+{
+        usec_t length = 2 * s->plan.election_timeout;
+
+        if (s->faults_stopped)
+                return;
+        engine_crash(s, o->machine);
+        if (o->machine->executor_up)
+                hands_start_engine(s, o->machine, USEC_PER_MSEC);
+        client_insist(s, o->from, length);
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+                if (i != o->from)
+                        cut_both(s, o->from, (node_id)i, fault_length(s, length));
+}
+
+/*
+ * A member that does not hear the leader would like to be elected, and a restart makes the other one
+ * forget whom it followed: the two elect while the leader still believes that it leads. What the
+ * leader is asked then shows whether reads are confirmed by answers from before.
+ */
+static void surprise(struct sim *s, struct machine *m)
+{
+        usec_t wait = sim_between(s, 1, 4) * s->plan.election_timeout;
+        node_id leader = s->n_leaders > 0 ? s->leaders[s->n_leaders - 1] : NODE_NOBODY;
+        struct occurrence *o;
+        node_id other;
+
+        if (leader == NODE_NOBODY || leader == m->id || s->plan.n_nodes < 3)
+                return;
+        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+                other = (node_id)i;
+                if (other != leader && other != m->id)
+                        cut_both(s, leader, other, fault_length(s, 2 * wait));
+        }
+        o = sim_plan_at(s, s->now + wait, surprise_comes, m);
+        o->from = leader;
+}
+
 static void clog_link(struct sim *s, struct machine *m)
 {
         node_id other = some_other(s, m->id);
@@ -293,6 +331,7 @@ static const struct {
         [FAULT_CUT_PAIR]        = { "cut between two",   cut_pair },
         [FAULT_SPLIT]           = { "split",             split },
         [FAULT_BRIDGE]          = { "bridge",            bridge },
+        [FAULT_SURPRISE]        = { "surprise",          surprise },
         [FAULT_CLOG]            = { "clogged link",      clog_link },
         [FAULT_SWIZZLE]         = { "swizzle",           swizzle },
         [FAULT_DISK_STALL]      = { "disk stall",        stall_disk },

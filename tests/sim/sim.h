@@ -41,6 +41,7 @@ enum sim_fault {
         FAULT_CUT_PAIR,
         FAULT_SPLIT,
         FAULT_BRIDGE,
+        FAULT_SURPRISE, /* a restart forgets the leader in the moment when it is cut off */
         FAULT_CLOG,
         FAULT_SWIZZLE, /* links stop one by one and come back in another order */
         FAULT_DISK_STALL,
@@ -502,6 +503,8 @@ void client_start(struct sim *s);
 void client_answered(struct sim *s, struct machine *m, const struct node_effect *e);
 void client_order(struct sim *s, struct machine *m, enum node_order order, size_t service,
                   node_id target);
+/* For a while @reader is asked for reads, and all others for writes, many times. */
+void client_insist(struct sim *s, node_id reader, usec_t length);
 /* The engine is gone: its clients will never know. */
 void client_engine_gone(struct sim *s, struct machine *m);
 
