@@ -304,16 +304,22 @@ class Bench:
         """For each cluster what measure(cluster) gave in each round; who begins changes."""
         found = {c: [] for c in self.clusters}
         for number in range(self.rounds):
+            self.first = number  # whom a single client asks: now the leader, now another
             for cluster in self.clusters if number % 2 == 0 else self.clusters[::-1]:
                 found[cluster].append(measure(cluster))
         return found
+
+    def targets(self, cluster):
+        targets = cluster.targets()
+        first = self.first % len(targets)
+        return targets[first:] + targets[:first]
 
     def medians(self, found, key):
         return [statistics.median(f[key] for f in found[c]) for c in self.clusters]
 
     def measure_load(self, cluster, operation, connections):
         before = cluster.cpu_seconds()
-        result = self.tool("kv-load", operation, connections, self.seconds, KEYS, *cluster.targets())
+        result = self.tool("kv-load", operation, connections, self.seconds, KEYS, *self.targets(cluster))
         result["cpu"] = (cluster.cpu_seconds() - before) / max(result["operations"], 1) * 1e6
         return result
 
@@ -343,7 +349,7 @@ class Bench:
 
     def watch(self):
         for watchers in (1, 256, 1000):
-            found = self.in_turn(lambda c, n=watchers: self.tool("kv-watch", n, self.seconds, *c.targets()))
+            found = self.in_turn(lambda c, n=watchers: self.tool("kv-watch", n, self.seconds, *self.targets(c)))
             target = A_HALF if watchers == 256 else None
             for key in ("p50", "p99"):
                 self.report.add("write heard by %d: %s ms" % (watchers, key), "%.2f",
