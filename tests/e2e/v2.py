@@ -855,6 +855,44 @@ def nobody_has_to_log_in(s):
     equal(a.status, 201, "whoever says who they are is not asked to prove it")
 
 
+def members_come_and_go(s):
+    def change(method, path, url=None, **more):
+        body = json.dumps({"peerURLs": [url], **more}) if url else None
+        return ask(method, "/v2/members" + path, body, "application/json" if url else None)
+
+    def listed():
+        return json.loads(ask("GET", "/v2/members").body)["members"]
+
+    url = "http://127.0.0.2:7001"
+    equal(ask("POST", "/v2/members", '{"peerURLs":["%s"]}' % url, "application/json",
+              {"Origin": "http://evil.example"}).status, 403, "a web page may not")
+    a = change("POST", "", url)
+    new = json.loads(a.body)
+    equal((a.status, a.body), (201, '{"id":"%s","name":"","peerURLs":["%s"],"clientURLs":[]}\n' % (new["id"], url)))
+    check(new in listed(), "it is listed")
+    equal(ask("GET", "/v2/machines").body, "http://127.0.0.1:4001", "clients are not sent there yet")
+    a = change("POST", "", url)
+    equal((a.status, a.body), (409, '{"message":"membership: peerURL exists"}'))
+    equal(change("PUT", "/" + new["id"], "http://127.0.0.1:7001").status, 409)
+    a = change("PUT", "/" + new["id"], "http://127.0.0.2:7002")
+    equal((a.status, a.body), (204, ""))
+    equal([m["peerURLs"] for m in listed() if m["id"] == new["id"]], [["http://127.0.0.2:7002"]])
+    a = ask("POST", "/v1/members/%s/promote" % new["id"])
+    equal(a.status, 409, "it has caught up with nothing")
+    equal(ask("PUT", "/v2/keys" + s.root, "value=1", FORM).status, 201, "a learner does not count")
+    equal((change("DELETE", "/" + new["id"]).status, len(listed())), (204, 1))
+    a = change("DELETE", "/" + new["id"])
+    equal((a.status, a.body), (410, '{"message":"Member permanently removed: %s"}' % new["id"]))
+    a = change("POST", "", url, name="observer-1", role="observer", clientURLs=["http://127.0.0.2:4002"])
+    equal(a.status, 201)
+    equal(change("DELETE", "/" + json.loads(a.body)["id"]).status, 204)
+    for wrong in ({"name": "no name"}, {"role": "king"}, {"clientURLs": ["x"]}):
+        equal(change("POST", "", url, **wrong).status, 400, wrong)
+    own = listed()[0]["id"]
+    check(change("DELETE", "/" + own).status in (409, 500), "the last one stays")
+    equal(len(listed()), 1)
+
+
 COMMON = [
     set_makes_replaces_and_refuses, create_wants_nothing_there, update_wants_something_there,
     an_update_of_a_directory_changes_its_ttl, compare_and_swap_compares_all_that_is_given,
@@ -871,7 +909,7 @@ COMMON = [
     statistics_have_the_fields_of_etcd, nobody_has_to_log_in,
 ]
 OURS = [a_stream_from_the_past_goes_on_with_what_comes, half_a_delete_has_no_effect,
-        what_is_too_large_is_refused_with_a_reason, statistics_count_what_was_done]
+        what_is_too_large_is_refused_with_a_reason, statistics_count_what_was_done, members_come_and_go]
 
 
 def run(tests):
