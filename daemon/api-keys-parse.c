@@ -170,11 +170,8 @@ static bool get_wait(struct parser *p, struct keys_request *r)
 static void keep_what_counts(enum keys_method method, struct store_key_command *c)
 {
         static const enum store_key_action actions[] = {
-                [KEYS_GET] = STORE_SET,
-                [KEYS_HEAD] = STORE_SET,
-                [KEYS_PUT] = STORE_SET,
-                [KEYS_POST] = STORE_CREATE,
-                [KEYS_DELETE] = STORE_DELETE,
+                [KEYS_GET] = STORE_SET,     [KEYS_HEAD] = STORE_SET,      [KEYS_PUT] = STORE_SET,
+                [KEYS_POST] = STORE_CREATE, [KEYS_DELETE] = STORE_DELETE,
         };
 
         c->action = actions[method];
