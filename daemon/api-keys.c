@@ -15,7 +15,6 @@
 #define JSON_TYPE "application/json"
 #define CAUSE_TIMEOUT "etcdserver: request timed out"
 #define CAUSE_OVERLOADED "etcdserver: too many requests"
-#define CAUSE_NO_LEADER "etcdserver: no leader"
 
 enum {
         INVALID_FIELD = 209,
@@ -103,8 +102,13 @@ static void reply_no_answer(struct api *a, struct http_request *r, const struct 
         case NODE_FULL:
                 reply_cause(a, r, RAFT_INTERNAL, 0, answer->text);
                 return;
-        case NODE_OK:
         case NODE_NO_QUORUM:
+                if (raft_leader(node_raft(engine_node(a->engine))) == NODE_NOBODY && answer->text) {
+                        reply_cause(a, r, RAFT_INTERNAL, 0, answer->text);
+                        return;
+                }
+                break;
+        case NODE_OK:
                 break;
         }
         reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_TIMEOUT);
@@ -359,25 +363,14 @@ static void begin_quorum_read(struct api *a, struct http_request *r, const char 
                 on_read_confirmed(c, &(struct node_effect){ .outcome = NODE_OVERLOADED });
 }
 
-/* Whether there is no hope that a majority answers: an election has had its time. */
-static bool refuse_without_leader(struct api *a, struct http_request *r)
-{
-        if (!api_is_leaderless(a))
-                return false;
-        reply_cause(a, r, RAFT_INTERNAL, 0, CAUSE_NO_LEADER);
-        return true;
-}
-
 static void serve(struct api *a, struct http_request *r, enum keys_method method, const char *path,
                   struct keys_request *request)
 {
         if (method != KEYS_GET && method != KEYS_HEAD) {
                 request->command.path = path;
-                if (!refuse_without_leader(a, r))
-                        begin_write(a, r, request);
+                begin_write(a, r, request);
         } else if (request->quorum) {
-                if (!refuse_without_leader(a, r))
-                        begin_quorum_read(a, r, path, request);
+                begin_quorum_read(a, r, path, request);
         } else if (request->wait) {
                 if (request->stream)
                         watch_stream(a, r, path, request);

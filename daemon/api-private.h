@@ -15,7 +15,6 @@ struct watching;
 enum {
         API_BODY_KEEP_MAX = 256 * 1024, /* bytes of the buffer for bodies that are worth keeping */
         API_REMOVED_MAX = 32, /* members that are remembered after they were removed */
-        API_LEADERLESS_ELECTIONS = 2, /* time-outs of elections after which nobody is waited for */
 };
 
 /* What this member has answered; for /v2/stats. */
@@ -49,7 +48,6 @@ struct api {
         struct watching *watching; /* clients that wait for a change of a key */
         struct buffer body; /* in which each body of /v2/keys is made */
         node_id leader; /* the last one that was noted */
-        struct instant leaderless; /* since when there is no leader; FOREVER with one */
         struct api_stats stats;
         struct api_past_members past;
         struct api_step steps[SERVICES_MAX];
@@ -99,8 +97,6 @@ void api_reply_not_allowed(struct http_request *r, const char *allowed);
 /* The answer of the core was not "ok". */
 void api_reply_outcome(struct http_request *r, const struct node_effect *answer);
 
-/* Whether there has been no leader for longer than an election takes: nobody will answer soon. */
-bool api_is_leaderless(const struct api *a);
 void api_put_cluster_id(const struct api *a, struct http_request *r);
 
 /*

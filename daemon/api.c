@@ -143,13 +143,6 @@ bool api_lag(const struct node_service_view *v, node_id node, uint64_t *ret)
         return true;
 }
 
-bool api_is_leaderless(const struct api *a)
-{
-        usec_t patience = API_LEADERLESS_ELECTIONS * a->conf->cluster.election_timeout;
-
-        return instant_reached(instant_after(a->leaderless, patience), clock_now());
-}
-
 void api_put_cluster_id(const struct api *a, struct http_request *r)
 {
         char id[24];
@@ -317,7 +310,6 @@ int api_new(struct engine *e, struct api **ret)
                 return -ENOMEM;
         a->engine = e;
         a->conf = conf;
-        a->leaderless = clock_now();
         a->stats.started = clock_wall();
         r = http_new(engine_base(e), at, covers_loopback(&at[0].address) ? 1 : 2, route, a,
                      &a->http);
@@ -353,7 +345,6 @@ static void note_leader(struct api *a)
         if (leader == a->leader)
                 return;
         a->leader = leader;
-        a->leaderless = leader == NODE_NOBODY ? clock_now() : INSTANT_FOREVER;
         a->stats.leader_since = clock_wall();
 }
 
