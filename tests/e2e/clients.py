@@ -129,7 +129,8 @@ def etcdctl_makes_and_updates(store, base):
     second = json_of(store, "mk", "--in-order", base + "/q", "two")
     for body in (first, second):
         equal(body["node"]["key"], "%s/q/%020d" % (base, body["node"]["createdIndex"]))
-    equal(etcdctl(store, "ls", "--sort", base + "/q").split("\n"), [first["node"]["key"], second["node"]["key"]])
+    equal(etcdctl(store, "ls", "--sort", base + "/q").split("\n"),
+          [first["node"]["key"], second["node"]["key"]])
 
 
 def etcdctl_keeps_directories(store, base):

@@ -146,7 +146,8 @@ def nothing_is_lost(lab):
     there = {int(n) for n in primary.sql("SELECT n FROM ledger").split()}
     equal([n for n in acknowledged if n not in there][:10], [], "acknowledged and lost")
     equal(len(primaries(lab)), 1, "primaries")
-    wait_for("the standby to have it all", lambda: int(standby.sql("SELECT count(*) FROM ledger")) >= len(there), 10)
+    wait_for("the standby to have it all",
+             lambda: int(standby.sql("SELECT count(*) FROM ledger")) >= len(there), 10)
     return len(acknowledged)
 
 
