@@ -24,6 +24,8 @@ struct wal {
         uint32_t seed; /* of its checksums */
         size_t offset; /* the next record goes here */
         size_t n_bytes; /* laid out with zeros up to here */
+        struct wal_direct *direct; /* NULL: not begun, or it goes through the page cache */
+        uint64_t direct_number; /* the segment for which that was tried */
 
         uint64_t seq; /* of the next record */
         uint16_t batch; /* of the batch that is being put together, or was last */

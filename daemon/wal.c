@@ -13,6 +13,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "daemon/wal-direct.h"
 #include "daemon/wal-private.h"
 #include "election/base/memory.h"
 
@@ -312,6 +313,11 @@ static void cut_file(int fd, uint64_t end)
                 return;
 }
 
+static void drop_direct(struct wal *w)
+{
+        wal_direct_free(TAKE_PTR(w->direct));
+}
+
 int wal_segment_commit(struct wal *w, uint64_t previous_end)
 {
         char name[WAL_NAME_SIZE];
@@ -330,6 +336,7 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
         if (fsync(w->dir_fd) < 0)
                 return -errno;
 
+        drop_direct(w);
         if (w->fd >= 0) {
                 /* A full one is left as it is: it becomes the next segment some day. */
                 if (previous_end < w->segment_bytes / 2)
@@ -346,6 +353,28 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
         return 0;
 }
 
+/* What stands in w->out, at the end of the active segment. */
+static int write_synced(struct wal *w)
+{
+        char name[WAL_NAME_SIZE];
+        int r = -EINVAL;
+
+        if (w->direct_number != w->number) {
+                wal_segment_name(w->number, name);
+                w->direct = wal_direct_new(w->dir_fd, name, w->fd, w->offset);
+                w->direct_number = w->number;
+        }
+        if (w->direct)
+                r = wal_direct_write(w->direct, w->out.bytes, w->out.n);
+        if (r != -EINVAL)
+                return r;
+        drop_direct(w);
+        r = write_all(w->fd, w->out.bytes, w->out.n, w->offset);
+        if (r < 0)
+                return r;
+        return fdatasync(w->fd) < 0 ? -errno : 0;
+}
+
 static int write_in_place(struct wal *w, const struct wal_batch *batches, size_t n)
 {
         int r;
@@ -355,13 +384,10 @@ static int write_in_place(struct wal *w, const struct wal_batch *batches, size_t
         for (size_t i = 0; i < n; i++)
                 put_batch(w, &batches[i]);
         put_batch_end(w);
-        r = write_all(w->fd, w->out.bytes, w->out.n, w->offset);
-        if (r < 0)
-                return r;
-        if (fdatasync(w->fd) < 0)
-                return -errno;
-        w->offset += w->out.n;
-        return 0;
+        r = write_synced(w);
+        if (r == 0)
+                w->offset += w->out.n;
+        return r;
 }
 
 static int write_in_next_segment(struct wal *w, const struct wal_batch *batches, size_t n)
@@ -485,6 +511,7 @@ void wal_close(struct wal *w)
 {
         if (!w)
                 return;
+        drop_direct(w);
         /* What was promised is synced, and closing the lock gives it back. */
         if (w->fd >= 0)
                 (void)close(w->fd);

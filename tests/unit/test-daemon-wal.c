@@ -64,6 +64,27 @@ static ssize_t real_pwrite(int fd, const void *bytes, size_t n, off_t offset)
         return syscall(SYS_pwrite64, fd, bytes, n, offset);
 }
 
+/* The same file through the page cache: a descriptor for direct I/O takes whole blocks only. */
+static int cached(int fd)
+{
+        char path[64];
+        int r;
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        r = open(path, O_RDWR | O_CLOEXEC);
+        assert_true(r >= 0);
+        return r;
+}
+
+static size_t read_before(int fd, void *ret, size_t n, off_t offset)
+{
+        int through = cached(fd);
+        ssize_t got = syscall(SYS_pread64, through, ret, n, offset);
+
+        (void)close(through);
+        return got > 0 ? (size_t)got : 0;
+}
+
 static void forget_pending(int fd)
 {
         size_t kept = 0;
@@ -84,6 +105,7 @@ static void crash(void)
 {
         for (size_t i = machine.n_pending; i-- > 0;) {
                 struct pending *p = &machine.pending[i];
+                int fd = cached(p->fd);
 
                 for (size_t at = 0; at < p->n; at++) {
                         size_t end = (p->offset + at) / SECTOR * SECTOR + SECTOR - p->offset;
@@ -91,10 +113,11 @@ static void crash(void)
                         if (end > p->n)
                                 end = p->n;
                         if (random_below(&machine.random, 2))
-                                (void)real_pwrite(p->fd, p->before + at, end - at,
+                                (void)real_pwrite(fd, p->before + at, end - at,
                                                   (off_t)(p->offset + at));
                         at = end - 1;
                 }
+                (void)close(fd);
                 free(p->before);
                 free(p->after);
         }
@@ -138,8 +161,7 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
                 *p = (struct pending){ .fd = fd, .offset = (size_t)offset, .n = n };
                 p->before = must_alloc(n, 1);
                 p->after = must_copy(bytes, n);
-                got = syscall(SYS_pread64, fd, p->before, n, offset);
-                p->n_before = got > 0 ? (size_t)got : 0;
+                p->n_before = read_before(fd, p->before, n, offset);
         }
         got = real_pwrite(fd, bytes, n, offset);
         return crashes_now() ? -1 : got;
