@@ -184,7 +184,7 @@ static void ask(struct node *n)
         for (size_t i = 0; i < n_due; i++) {
                 q->expiries[i] = due[i];
                 q->expiries[i].name = must_copy(due[i].name, strlen(due[i].name));
-                q->agreed[i] = 1;
+                q->agreed[i] = raft_is_voter(members, n->config.self);
         }
         for (unsigned i = 0; i < members->n_voters; i++) {
                 if (members->voters[i] == n->config.self)
@@ -265,7 +265,7 @@ void node_expiry_answered(struct node *n, node_id from, struct reader *r)
         usec_t wait = reader_get_u64(r);
 
         if (r->failed || !q->open || number != q->number || !raft_is_ready(n->raft) ||
-            (q->answered & (1u << from)))
+            !raft_is_voter(raft_members(n->raft), from) || (q->answered & (1u << from)))
                 return;
         q->answered = (uint16_t)(q->answered | 1u << from);
         for (size_t i = 0; i < q->n; i++) {

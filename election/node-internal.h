@@ -90,7 +90,7 @@ struct node_request {
         uint64_t batch; /* of a read: the question to the leader that it is part of */
         uint64_t index; /* of a read that is confirmed: it is served once this is applied */
         bool forgotten;
-        bool is_repeated; /* of a change: it was sent before, and may have been made */
+        bool is_repeated; /* it was asked of another leader before, and may have been done */
 };
 
 /* The result of an answered write, with copies of what it points to. */
@@ -129,6 +129,7 @@ struct node_snapshots {
         struct instant taken_at;
         struct instant not_before;
         bool is_taking;
+        bool is_ordered; /* the next one is due at once */
         uint64_t bytes_since; /* of entries that were applied since */
         uint64_t bytes_taken; /* what that was when the one that is being taken began, */
         uint64_t entries_since; /* and how many entries */
@@ -142,6 +143,7 @@ struct node_transfer {
         struct node_snapshot snapshot;
         uint64_t offset; /* of the part that the other one needs next */
         uint64_t n_sent;
+        uint64_t n_returns; /* how often the other one began anew, or went back */
         unsigned tries;
         struct instant again;
 };
@@ -151,6 +153,7 @@ struct node_arrival {
         node_id from;
         struct node_snapshot snapshot; /* its offset is that of the part that we need next */
         struct snapshot_reader *reader; /* NULL: none */
+        struct store *store; /* built from all parts, to be installed */
         bool is_writing;
         bool is_last; /* what is being written completes it */
 };
@@ -190,6 +193,7 @@ struct node {
         struct node_queue refused; /* become fresh again after a pause */
         struct node_queue written; /* writes on their way */
         struct node_queue asked; /* reads on their way, oldest batch first */
+        struct node_queue deciding; /* changes of the member list on their way, within one step */
         struct node_queue changing; /* changes of the member list that wait for their index */
         struct node_queue confirmed; /* reads that wait for their index */
         bool holds_back; /* something waits for more to go out with */
@@ -283,6 +287,8 @@ void node_request_forget(struct node *n, uint64_t request);
 void node_request_applied(struct node *n, const struct store_result *result);
 void node_request_refused(struct node *n, uint64_t sequence, bool is_full);
 void node_request_leader_changed(struct node *n);
+/* The store is another one, which may hold what was written here. */
+void node_request_installed(struct node *n);
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
 void node_request_look(struct node *n);
 /* Sends what is new, as one batch. */
@@ -309,13 +315,14 @@ void node_members_seen(struct node *n, node_id id, uint64_t incarnation);
 void node_members_change(struct node *n, uint64_t request, const struct node_change *c);
 void node_members_ask(struct node *n, struct node_request *q);
 void node_members_asked(struct node *n, node_id from, struct reader *r);
-void node_members_answered(struct node *n, struct reader *r);
+void node_members_answered(struct node *n, node_id from, struct reader *r);
 void node_members_look(struct node *n);
 struct instant node_members_deadline(const struct node *n);
 
 /* node-snapshot.c */
 void node_snapshot_look(struct node *n);
 struct instant node_snapshot_deadline(const struct node *n);
+void node_snapshot_order(struct node *n);
 void node_snapshot_taken(struct node *n, const struct node_event *event);
 void node_snapshot_wanted(struct node *n, node_id to);
 void node_snapshot_read(struct node *n, const struct node_event *event);
@@ -323,6 +330,7 @@ void node_snapshot_replied(struct node *n, node_id from, struct reader *r);
 void node_snapshot_received(struct node *n, node_id from, struct reader *r);
 void node_snapshot_written(struct node *n, const struct node_event *event);
 void node_snapshot_installed(struct node *n, uint64_t index);
+void node_snapshot_members_changed(struct node *n);
 void node_snapshot_done(struct node *n);
 
 /* node-service.c */

@@ -42,19 +42,24 @@ __attribute__((format(printf, 1, 2))) static struct decision refuse(const char *
 
 /* The list itself. */
 
+/* Another machine has this id next: what was heard of the one that had it says nothing of it. */
+static void forget(struct node *n, node_id id)
+{
+        for (size_t k = 0; k < n->config.n_services; k++)
+                n->services[k].view.reports[id] = (struct failover_report){ 0 };
+        n->seen[id] = 0;
+}
+
+/* Who has left keeps its name in what is said of it, until another one has its id. */
 static void take_names(struct node *n)
 {
-        for (unsigned i = 0; i < n->members.n; i++) {
-                const struct member *m = &n->members.list[i];
-                char *name = n->names[m->id];
+        for (node_id id = 1; id <= MEMBERS_MAX; id++) {
+                const struct member *m = members_by_id(&n->members, id);
 
-                if (strcmp(name, m->name) == 0)
-                        continue;
-                /* Another machine: what was heard of the one that had this id says nothing of it. */
-                memcpy(name, m->name, NAME_SIZE);
-                for (size_t k = 0; k < n->config.n_services; k++)
-                        n->services[k].view.reports[m->id] = (struct failover_report){ 0 };
-                n->seen[m->id] = 0;
+                if (m ? n->names[id][0] && strcmp(n->names[id], m->name) != 0 : n->members.n > 0)
+                        forget(n, id);
+                if (m)
+                        memcpy(n->names[id], m->name, NAME_SIZE);
         }
 }
 
@@ -63,8 +68,10 @@ static void take_list(struct node *n)
 {
         const struct raft_membership *m = raft_membership(n->raft);
 
-        if (m->n_context == 0)
+        if (m->index == 0 && n->config.members.n > 0)
                 n->members = n->config.members;
+        else if (m->n_context == 0)
+                n->members = (struct members){ 0 };
         else
                 (void)members_decode(m->context, m->n_context, &n->members);
         n->members.index = m->index;
@@ -79,6 +86,8 @@ void node_members_start(struct node *n)
 void node_members_changed(struct node *n)
 {
         take_list(n);
+        n->inquiry.open = false; /* its answers were counted by another list */
+        node_snapshot_members_changed(n);
         node_service_members_changed(n);
         node_add(n, NODE_MEMBERS);
         if (n->members.index != 0)
@@ -97,7 +106,7 @@ bool node_is_member(const struct node *n, node_id id)
 
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation)
 {
-        if (id >= 1 && id <= MEMBERS_MAX)
+        if (node_is_member(n, id) || (n->members.n == 0 && id >= 1 && id <= MEMBERS_MAX))
                 n->seen[id] = incarnation;
 }
 
@@ -172,7 +181,19 @@ static const struct member *member_at(const struct members *m, const struct endp
         return NULL;
 }
 
-static struct decision add(struct node *n, const struct node_change *c)
+/* A lease in the name of @id: who gets this id now would take it for its own. */
+static const struct store_lease *lease_of(const struct node *n, node_id id)
+{
+        const struct store_lease *l;
+
+        for (size_t i = 0; (l = store_lease_at(n->store, i)) != NULL; i++) {
+                if (l->state != STORE_LEASE_FREE && l->holder == id)
+                        return l;
+        }
+        return NULL;
+}
+
+static struct decision add(struct node *n, const struct node_change *c, bool is_repeated)
 {
         const struct member *there = members_by_name(&n->members, c->name);
         const struct member *near = member_at(&n->members, &c->peer);
@@ -183,8 +204,8 @@ static struct decision add(struct node *n, const struct node_change *c)
                             .api = c->api };
 
         /* Asked twice, because the answer to the first time was lost. */
-        if (there && there == near && there->kind == c->kind && there->incarnation == 0 &&
-            n->members.index != 0)
+        if (there && there == near && there->kind == c->kind &&
+            (is_repeated || there->incarnation == 0) && n->members.index != 0)
                 return (struct decision){ VERDICT_APPENDED, n->members.index, "" };
         if (there)
                 return refuse("there is a member \"%s\" already; remove it first", c->name);
@@ -193,6 +214,8 @@ static struct decision add(struct node *n, const struct node_change *c)
         m.id = members_free_id(&next);
         if (m.id == NODE_NOBODY)
                 return refuse("the cluster has %d members, which is the most", MEMBERS_MAX);
+        if (lease_of(n, m.id))
+                return (struct decision){ .verdict = VERDICT_AGAIN };
         memcpy(m.name, c->name, sizeof(m.name));
         (void)members_add(&next, &m); /* there is a free id, so there is room */
         next.id_last = m.id;
@@ -217,11 +240,11 @@ static struct decision remove_member(struct node *n, const struct node_change *c
                 return (struct decision){ VERDICT_APPENDED, n->members.index, "" };
         if (!m)
                 return refuse("there is no member \"%s\"", c->name);
-        for (size_t i = 0; (l = store_lease_at(n->store, i)) != NULL; i++) {
-                if (l->state != STORE_LEASE_FREE && l->holder == m->id)
-                        return refuse("\"%s\" is master of %s; switch over first", c->name,
-                                      l->service);
-        }
+        l = lease_of(n, m->id);
+        if (l)
+                return refuse("\"%s\" is master of %s; switch over first", c->name, l->service);
+        if (member_votes(m) && raft_members(n->raft)->n_voters == 1)
+                return refuse("\"%s\" is the last one that votes", c->name);
         members_remove(&next, m->id);
         if (m->id == n->config.self)
                 return hand_over_first(n);
@@ -238,14 +261,14 @@ static struct member *in_list(struct members *list, const char *name)
 }
 
 /* An observer begins to learn; a learner becomes a voter, if it has caught up. */
-static struct decision promote(struct node *n, const struct node_change *c)
+static struct decision promote(struct node *n, const struct node_change *c, bool is_repeated)
 {
         struct members next = n->members;
         struct member *m = in_list(&next, c->name);
 
         if (!m)
                 return refuse("there is no member \"%s\"", c->name);
-        if (member_votes(m))
+        if (member_votes(m) || (m->is_learning && is_repeated))
                 return (struct decision){ VERDICT_APPENDED, n->members.index, "" };
         m->is_learning = m->kind == MEMBER_OBSERVER;
         if (m->kind == MEMBER_OBSERVER)
@@ -274,11 +297,11 @@ static struct decision decide(struct node *n, const struct node_change *c, bool 
                 return (struct decision){ .verdict = VERDICT_AGAIN };
         switch (c->type) {
         case NODE_CHANGE_ADD:
-                return add(n, c);
+                return add(n, c, is_repeated);
         case NODE_CHANGE_REMOVE:
                 return remove_member(n, c, is_repeated);
         case NODE_CHANGE_PROMOTE:
-                return promote(n, c);
+                return promote(n, c, is_repeated);
         case NODE_CHANGE_UPDATE:
                 return update(n, c);
         case NODE_CHANGES:
@@ -295,7 +318,7 @@ void node_members_ask(struct node *n, struct node_request *q)
         struct node_change c;
         struct buffer *b;
 
-        if (leader != n->config.self) {
+        if (!node_is_leader(n)) {
                 b = node_send(n, leader, NODE_MESSAGE_CHANGE);
                 buffer_put_u64(b, q->sequence);
                 buffer_put_u8(b, q->is_repeated);
@@ -307,7 +330,6 @@ void node_members_ask(struct node *n, struct node_request *q)
                 node_request_decided(n, q->sequence, d.verdict == VERDICT_APPENDED,
                                      d.verdict == VERDICT_AGAIN, d.index, d.reason);
         }
-        q->is_repeated = true;
 }
 
 void node_members_asked(struct node *n, node_id from, struct reader *r)
@@ -328,15 +350,17 @@ void node_members_asked(struct node *n, node_id from, struct reader *r)
                 d = decide(n, &c, is_repeated);
         b = node_send(n, from, NODE_MESSAGE_CHANGE_DECIDED);
         buffer_put_u64(b, sequence);
+        buffer_put_u64(b, raft_term(n->raft));
         buffer_put_u8(b, (uint8_t)d.verdict);
         buffer_put_u64(b, d.index);
         buffer_put_string(b, d.reason);
         node_send_end(n);
 }
 
-void node_members_answered(struct node *n, struct reader *r)
+/* An index is only worth something while the leader that named it leads: its entry may go with it. */
+void node_members_answered(struct node *n, node_id from, struct reader *r)
 {
-        uint64_t sequence = reader_get_u64(r);
+        uint64_t sequence = reader_get_u64(r), term = reader_get_u64(r);
         uint8_t verdict = reader_get_u8(r);
         uint64_t index = reader_get_u64(r);
         char reason[REASON_SIZE];
@@ -344,7 +368,7 @@ void node_members_answered(struct node *n, struct reader *r)
         reader_get_string(r, reason, sizeof(reason));
         if (verdict >= VERDICTS)
                 r->failed = true;
-        if (!r->failed)
+        if (!r->failed && from == raft_leader(n->raft) && term == raft_term(n->raft))
                 node_request_decided(n, sequence, verdict == VERDICT_APPENDED,
                                      verdict == VERDICT_AGAIN, index, reason);
 }

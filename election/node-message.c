@@ -145,13 +145,23 @@ static void got_report(struct node *n, node_id from, struct reader *r)
                 node_service_reported(n, from, service, &report);
 }
 
+/*
+ * Who is not in our list may be, in a newer one that has not come here: it is heard as far as Raft
+ * goes, which judges by itself, and as our leader. One that joins has no list yet.
+ */
+static bool is_heard(const struct node *n, node_id from, uint8_t type)
+{
+        return n->members.n == 0 || node_is_member(n, from) || type == NODE_MESSAGE_RAFT ||
+               from == raft_leader(n->raft);
+}
+
 void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t size)
 {
         struct reader r = reader_of(bytes, size);
         uint8_t type = reader_get_u8(&r);
 
-        if (from == n->config.self || (n->members.n > 0 && !node_is_member(n, from)))
-                return; /* a member that joins has no list yet: the leader brings it */
+        if (from == n->config.self || from < 1 || from > MEMBERS_MAX || !is_heard(n, from, type))
+                return;
         switch (type) {
         case NODE_MESSAGE_RAFT:
                 got_raft(n, from, &r);
@@ -181,7 +191,7 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
                 node_members_asked(n, from, &r);
                 break;
         case NODE_MESSAGE_CHANGE_DECIDED:
-                node_members_answered(n, &r);
+                node_members_answered(n, from, &r);
                 break;
         case NODE_MESSAGE_SNAPSHOT:
                 node_snapshot_received(n, from, &r);

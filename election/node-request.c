@@ -245,16 +245,36 @@ void node_request_refused(struct node *n, uint64_t sequence, bool is_full)
         end(n, q);
 }
 
+static void ask_again(struct node *n, struct node_queue *queue)
+{
+        while (queue->first) {
+                queue->first->is_repeated = true;
+                move(queue->first, &n->fresh);
+        }
+}
+
 /*
- * The old leader may never answer: all is asked again. A write that is in the log twice takes effect
- * once, see store_origin.
+ * The old leader may never answer, and what it has put into the log may be gone: all is asked again.
+ * A write that is in the log twice takes effect once, see store_origin.
  */
 void node_request_leader_changed(struct node *n)
 {
-        while (n->asked.first)
-                move(n->asked.first, &n->fresh);
-        while (n->written.first)
-                move(n->written.first, &n->fresh);
+        ask_again(n, &n->asked);
+        ask_again(n, &n->written);
+        ask_again(n, &n->deciding);
+        ask_again(n, &n->changing);
+}
+
+/* What was applied unseen is answered when it is proposed again. */
+void node_request_installed(struct node *n)
+{
+        struct node_request *next;
+
+        for (struct node_request *q = n->written.first; q; q = next) {
+                next = q->next;
+                if (q->kind == NODE_REQUEST_WRITE)
+                        move(q, &n->fresh);
+        }
 }
 
 void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, bool is_for_later,
@@ -350,6 +370,20 @@ static void ask(struct node *n)
         node_send_end(n);
 }
 
+/*
+ * What a change leads to may end any other request, and the leadership: then what is left waits in
+ * another queue.
+ */
+static void ask_for_changes(struct node *n)
+{
+        while (n->deciding.first) {
+                struct node_request *q = n->deciding.first;
+
+                move(q, &n->written);
+                node_members_ask(n, q);
+        }
+}
+
 void node_request_flush(struct node *n)
 {
         bool may_read = !node_is_leader(n) || raft_is_ready(n->raft);
@@ -368,8 +402,7 @@ void node_request_flush(struct node *n)
                         else
                                 node_request_refused(n, q->sequence, true);
                 } else if (q->kind == NODE_REQUEST_CHANGE) {
-                        move(q, &n->written);
-                        node_members_ask(n, q);
+                        move(q, &n->deciding);
                 } else if (may_read) {
                         q->batch = n->read_batch;
                         move(q, &n->asked);
@@ -378,6 +411,7 @@ void node_request_flush(struct node *n)
         }
         if (reads)
                 ask(n);
+        ask_for_changes(n);
         serve_confirmed(n); /* a lone voter is its own quorum */
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "election/base/cleanup.h"
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
@@ -28,6 +29,9 @@ static bool is_due(const struct node *n)
 
         if (s->is_taking || n->config.snapshot_bytes == 0 || n->index_applied <= s->index ||
             !instant_reached(s->not_before, n->now))
+                return false;
+        /* Who joins applies what came before the first list that it is told. */
+        if (raft_membership_at(n->raft, n->index_applied)->members.n_voters == 0)
                 return false;
         return s->bytes_since >= size ||
                instant_reached(instant_after(s->taken_at, n->config.snapshot_age), n->now);
@@ -59,6 +63,11 @@ static uint64_t tail_of(const struct node_snapshots *s)
         uint64_t n = SNAPSHOT_TAIL_BYTES / each;
 
         return n < SNAPSHOT_TAIL_ENTRIES ? n : SNAPSHOT_TAIL_ENTRIES;
+}
+
+void node_snapshot_order(struct node *n)
+{
+        n->snapshots.is_ordered = n->index_applied > n->snapshots.index;
 }
 
 void node_snapshot_taken(struct node *n, const struct node_event *event)
@@ -117,6 +126,8 @@ static void read_part(struct node *n, node_id to)
 
 void node_snapshot_wanted(struct node *n, node_id to)
 {
+        if (!node_is_member(n, to))
+                return; /* it is leaving, and needs no more of us */
         n->transfers[to] = (struct node_transfer){
                 .is_open = true,
                 .term = raft_term(n->raft),
@@ -179,8 +190,22 @@ void node_snapshot_replied(struct node *n, node_id from, struct reader *r)
                 return; /* said twice; the part is on its way */
         t->n_sent++;
         t->tries = 0;
+        /* Its disk may be full: what does not get on must not begin anew at the speed of the network. */
+        if (offset < t->offset && t->n_returns++ > 0) {
+                t->offset = offset;
+                t->again = again_after(n);
+                return;
+        }
         t->offset = offset;
         read_part(n, from);
+}
+
+void node_snapshot_members_changed(struct node *n)
+{
+        for (node_id id = 1; id <= MEMBERS_MAX; id++) {
+                if (!node_is_member(n, id))
+                        n->transfers[id].is_open = false;
+        }
 }
 
 static void look_at_transfers(struct node *n)
@@ -197,6 +222,13 @@ static void look_at_transfers(struct node *n)
         }
 }
 
+static void end_arrival(struct node_arrival *a)
+{
+        snapshot_reader_free(a->reader);
+        store_free(a->store);
+        *a = (struct node_arrival){ 0 };
+}
+
 void node_snapshot_look(struct node *n)
 {
         struct node_snapshots *s = &n->snapshots;
@@ -205,9 +237,13 @@ void node_snapshot_look(struct node *n)
         if (s->replaced && !store_free_some(s->replaced, SNAPSHOT_FREED_AT_ONCE))
                 s->replaced = NULL;
         look_at_transfers(n);
+        if (n->arrival.reader && !n->arrival.is_writing &&
+            n->arrival.snapshot.index <= raft_index_committed(n->raft))
+                end_arrival(&n->arrival); /* the log was quicker */
         if (!is_due(n))
                 return;
         s->is_taking = true;
+        s->is_ordered = false;
         s->entries_since = n->index_applied - s->index;
         s->bytes_taken = s->bytes_since;
         e = node_add(n, NODE_SNAPSHOT_TAKE);
@@ -236,10 +272,15 @@ static void begin_arrival(struct node_arrival *a, node_id from, const struct nod
                                     .reader = snapshot_reader_new(true) };
 }
 
-static void end_arrival(struct node_arrival *a)
+/* Whether the snapshot is the one that was announced, of our cluster, and says who is in it. */
+static bool is_expected(const struct node *n, const struct node_arrival *a,
+                        const struct snapshot_head *head)
 {
-        snapshot_reader_free(a->reader);
-        *a = (struct node_arrival){ 0 };
+        struct raft_membership m;
+
+        return head->index == a->snapshot.index && head->term == a->snapshot.term &&
+               head->cluster_id == n->config.cluster_id && snapshot_membership(head, &m) &&
+               m.index <= head->index;
 }
 
 /* Whether the part may be written; what does not verify is asked for from the beginning. */
@@ -251,10 +292,11 @@ static bool take_part(struct node *n, struct node_arrival *a, const uint8_t *byt
         if (snapshot_reader_feed(a->reader, bytes, size) < 0)
                 return false;
         head = snapshot_reader_head(a->reader);
-        if (head && (head->index != a->snapshot.index || head->term != a->snapshot.term ||
-                     head->cluster_id != n->config.cluster_id))
+        if ((head && !is_expected(n, a, head)) || snapshot_reader_is_whole(a->reader) != is_last)
                 return false;
-        return snapshot_reader_is_whole(a->reader) == is_last;
+        if (is_last) /* sums may be right where the store is not */
+                a->store = snapshot_reader_take(a->reader, n->now);
+        return !is_last || a->store;
 }
 
 void node_snapshot_received(struct node *n, node_id from, struct reader *r)
@@ -309,8 +351,8 @@ static void install(struct node *n)
         const struct snapshot_head *head = snapshot_reader_head(a->reader);
         struct raft_membership m;
 
-        if (!snapshot_membership(head, &m))
-                return; /* a snapshot that verifies and has no members: nothing can be done with it */
+        (void)snapshot_membership(head, &m); /* is_expected() has seen it */
+        store_notes_reset(a->store, n->now); /* rule L6 */
         node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_INSTALL,
                                                 .now = n->now,
                                                 .index = head->index,
@@ -345,7 +387,7 @@ void node_snapshot_written(struct node *n, const struct node_event *event)
 void node_snapshot_installed(struct node *n, uint64_t index)
 {
         struct node_snapshots *s = &n->snapshots;
-        struct store *restored = snapshot_reader_take(n->arrival.reader, n->now);
+        struct store *restored = TAKE_PTR(n->arrival.store);
         const uint64_t *woken;
         size_t n_woken = store_watch_move(restored, n->store, &woken);
 
@@ -365,8 +407,7 @@ void node_snapshot_installed(struct node *n, uint64_t index)
         s->taken_at = n->now;
         node_note(n, NODE_NOTE_SNAPSHOT_INSTALLED)->index = index;
         node_lease_restored(n);
-        node_request_leader_changed(
-                n); /* what was applied unseen is answered when it is repeated */
+        node_request_installed(n);
 }
 
 struct instant node_snapshot_deadline(const struct node *n)
@@ -385,6 +426,6 @@ struct instant node_snapshot_deadline(const struct node *n)
 
 void node_snapshot_done(struct node *n)
 {
-        snapshot_reader_free(n->arrival.reader);
+        end_arrival(&n->arrival);
         store_free(n->snapshots.replaced);
 }

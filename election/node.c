@@ -383,6 +383,9 @@ static void take_event(struct node *n, const struct node_event *event)
         case NODE_SEEN:
                 node_members_seen(n, event->from, event->incarnation);
                 break;
+        case NODE_SNAPSHOT_ORDERED:
+                node_snapshot_order(n);
+                break;
         case NODE_SNAPSHOT_TAKEN:
                 node_snapshot_taken(n, event);
                 break;
@@ -523,6 +526,7 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
                       struct instant now)
 {
         struct node *n = must_alloc(1, sizeof(*n));
+        struct buffer founding = { 0 };
         struct raft_config raft = { .self = config->self,
                                     .members = members_for_raft(&config->members),
                                     .heartbeat = config->heartbeat,
@@ -550,7 +554,12 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->receipts = must_alloc(NODE_NOTES_MAX, sizeof(*n->receipts));
         n->entries = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->entries));
         n->commands = must_alloc(RAFT_APPEND_ENTRIES_MAX, sizeof(*n->commands));
+        if (config->members.n > 0)
+                members_encode(&config->members, &founding); /* for who joins by a snapshot */
+        raft.context = founding.bytes;
+        raft.n_context = founding.n;
         n->raft = raft_new(&raft, durable, now);
+        buffer_done(&founding);
         n->store = store ? store : store_new();
         if (store)
                 store_notes_reset(store, now); /* rule L6 */

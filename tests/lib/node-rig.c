@@ -42,6 +42,7 @@ static void configure_service(struct bench *b, unsigned i, const struct bench_se
                                                 .report_interval = BENCH_RENEW,
                                                 .demote_soft = BENCH_TTL / 6,
                                                 .demote_hard = BENCH_TTL / 15 };
+        c->is_for_all = setup->follows;
         for (node_id id = 1; id <= n; id++)
                 c->failover.members[c->failover.n_members++] = id;
 }
@@ -68,8 +69,7 @@ void bench_done(struct bench *b)
                 struct bench_machine *m = &b->machines[id];
 
                 bench_stop(b, id);
-                for (size_t i = 0; i < m->n_entries; i++)
-                        free((void *)m->entries[i].bytes);
+                bench_wipe(b, id);
                 free(m->entries);
         }
         for (size_t i = 0; i < BENCH_SEEN_MAX; i++)
@@ -78,12 +78,68 @@ void bench_done(struct bench *b)
         free(b->seen);
 }
 
+void bench_wipe(struct bench *b, node_id node)
+{
+        struct bench_machine *m = &b->machines[node];
+
+        assert_null(m->node);
+        while (m->n_entries > 0)
+                free((void *)m->entries[--m->n_entries].bytes);
+        for (size_t i = 0; i < BENCH_SNAPSHOTS_MAX; i++) {
+                buffer_done(&m->snapshots[i].bytes);
+                m->snapshots[i] = (struct bench_snapshot){ 0 };
+        }
+        buffer_done(&m->incoming);
+        m->snapshot_index = m->snapshot_term = m->term = 0;
+        m->vote = NODE_NOBODY;
+        m->disk += m->disk ? 1000 : 0;
+}
+
+static struct bench_snapshot *find_snapshot(struct bench_machine *m, uint64_t index, uint64_t term)
+{
+        for (size_t i = 0; i < BENCH_SNAPSHOTS_MAX; i++) {
+                if (m->snapshots[i].index == index && m->snapshots[i].term == term)
+                        return &m->snapshots[i];
+        }
+        return NULL;
+}
+
+/* A file under its name; takes over @bytes. */
+static void keep_snapshot(struct bench_machine *m, uint64_t index, uint64_t term,
+                          struct buffer *bytes)
+{
+        struct bench_snapshot *s = m->snapshots;
+
+        buffer_done(&s[0].bytes);
+        memmove(s, s + 1, (BENCH_SNAPSHOTS_MAX - 1) * sizeof(*s));
+        s[BENCH_SNAPSHOTS_MAX - 1] = (struct bench_snapshot){ index, term, *bytes };
+        *bytes = (struct buffer){ 0 };
+}
+
+/* What the log goes on from. The reader lives as long as the membership is needed. */
+static struct snapshot_reader *load_snapshot(struct bench_machine *m, struct raft_durable *durable)
+{
+        struct snapshot_reader *r = snapshot_reader_new(true);
+        struct bench_snapshot *s = find_snapshot(m, m->snapshot_index, m->snapshot_term);
+
+        assert_non_null(s);
+        assert_int_equal(snapshot_reader_feed(r, s->bytes.bytes, s->bytes.n), 0);
+        assert_true(snapshot_reader_is_whole(r));
+        assert_true(snapshot_membership(snapshot_reader_head(r), &durable->membership));
+        durable->snapshot_index = s->index;
+        durable->snapshot_term = s->term;
+        return r;
+}
+
 static void boot(struct bench *b, node_id node, bool adopt)
 {
         struct bench_machine *m = &b->machines[node];
         struct raft_durable durable = {
                 .term = m->term, .vote = m->vote, .entries = m->entries, .n_entries = m->n_entries
         };
+        struct node_config config = b->config;
+        struct snapshot_reader *reader = NULL;
+        struct store *store = NULL;
         struct node_adopted adopted[BENCH_SERVICES_MAX];
         size_t n_adopted = 0;
 
@@ -93,16 +149,53 @@ static void boot(struct bench *b, node_id node, bool adopt)
                         adopted[n_adopted++] = m->holds[i];
         }
         m->incarnation += 1000 * node;
-        b->config.self = node;
-        b->config.incarnation = m->incarnation;
-        b->config.seed = m->incarnation;
-        m->node = node_new(&b->config, &durable, NULL, adopted, n_adopted, bench_clock(b, node));
+        config.self = node;
+        config.incarnation = m->incarnation;
+        config.disk_incarnation = m->disk;
+        config.seed = m->incarnation;
+        if (m->joins)
+                config.members = (struct members){ 0 };
+        if (m->snapshot_index) {
+                reader = load_snapshot(m, &durable);
+                store = snapshot_reader_take(reader, bench_clock(b, node));
+                assert_non_null(store);
+        }
+        m->node = node_new(&config, &durable, store, adopted, n_adopted, bench_clock(b, node));
+        snapshot_reader_free(reader);
+}
+
+void bench_join(struct bench *b, node_id node)
+{
+        b->machines[node].joins = true;
+        bench_run(b, node, false);
+}
+
+void bench_meet(struct bench *b)
+{
+        for (node_id from = 1; from <= BENCH_NODES_MAX; from++) {
+                for (node_id to = 1; to <= BENCH_NODES_MAX; to++) {
+                        if (from == to || !b->machines[from].node || !b->machines[to].node)
+                                continue;
+                        bench_feed(b, to,
+                                   (struct node_event){ .type = NODE_SEEN,
+                                                        .from = from,
+                                                        .incarnation = b->machines[from].disk });
+                }
+        }
 }
 
 void bench_run(struct bench *b, node_id node, bool adopt)
 {
         boot(b, node, adopt);
         bench_feed(b, node, (struct node_event){ .type = NODE_TIMEOUT });
+}
+
+struct endpoint bench_endpoint(unsigned machine)
+{
+        struct endpoint e = { .address.family = AF_INET, .port = 7001 };
+
+        e.address.v4.s_addr = htonl(0x0a000000 | machine);
+        return e;
 }
 
 void bench_start(struct bench *b, const struct bench_setup *setup)
@@ -116,16 +209,24 @@ void bench_start(struct bench *b, const struct bench_setup *setup)
                                           .election_timeout = BENCH_ELECTION,
                                           .request_timeout = BENCH_REQUEST,
                                           .pre_vote = true,
+                                          .snapshot_bytes = setup->snapshot_bytes,
+                                          .snapshot_age = setup->snapshot_age ? setup->snapshot_age
+                                                                              : BENCH_SNAPSHOT_AGE,
                                           .services = b->services,
                                           .n_services = setup->n_services ? setup->n_services : 1 };
         for (unsigned i = 0; i < b->config.n_services; i++)
                 configure_service(b, i, setup);
         for (node_id id = 1; id <= n; id++) {
-                struct member m = { .id = id };
+                struct member m = { .id = id,
+                                    .peer = bench_endpoint(id),
+                                    .api = bench_endpoint(id) };
 
                 (void)snprintf(m.name, NAME_SIZE, "n%u", id);
+                b->config.members.id_last = id;
                 assert_true(members_add(&b->config.members, &m));
         }
+        for (node_id id = 1; id <= BENCH_NODES_MAX; id++)
+                b->machines[id].disk = setup->has_disks ? 100u + id : 0;
         for (node_id id = 1; id <= n; id++)
                 boot(b, id, false);
         for (node_id id = 1; id <= n; id++)
@@ -147,6 +248,25 @@ static void enqueue(struct bench *b, node_id node, const struct node_event *even
                 e->status = b->machines[node].status;
 }
 
+static void drop_first(struct bench_machine *m, size_t n)
+{
+        for (size_t i = 0; i < n; i++)
+                free((void *)m->entries[i].bytes);
+        m->n_entries -= n;
+        memmove(m->entries, m->entries + n, m->n_entries * sizeof(*m->entries));
+}
+
+/* The log goes on from a snapshot, of which there must be the file. */
+static void follow_snapshot(struct bench_machine *m, const struct raft_persist *p)
+{
+        uint64_t n_covered = p->snapshot_index - m->snapshot_index;
+
+        assert_non_null(find_snapshot(m, p->snapshot_index, p->snapshot_term));
+        drop_first(m, p->snapshot_resets || n_covered > m->n_entries ? m->n_entries : n_covered);
+        m->snapshot_index = p->snapshot_index;
+        m->snapshot_term = p->snapshot_term;
+}
+
 static void persist(struct bench *b, node_id node, const struct raft_persist *p)
 {
         struct bench_machine *m = &b->machines[node];
@@ -155,12 +275,17 @@ static void persist(struct bench *b, node_id node, const struct raft_persist *p)
                 m->term = p->term;
                 m->vote = p->vote;
         }
-        while (p->truncate_from && m->n_entries >= p->truncate_from)
+        if (p->snapshot_index)
+                follow_snapshot(m, p);
+        while (p->truncate_from && m->snapshot_index + m->n_entries >= p->truncate_from)
                 free((void *)m->entries[--m->n_entries].bytes);
         for (uint64_t i = p->first; p->first && i <= p->last; i++) {
                 const struct raft_entry *entry = node_entry_at(m->node, i);
 
+                if (i <= m->snapshot_index)
+                        continue;
                 MUST_GROW(m->entries, m->n_entries, m->n_entries_max);
+                assert_int_equal(i, m->snapshot_index + m->n_entries + 1);
                 m->entries[m->n_entries] = *entry;
                 m->entries[m->n_entries++].bytes = must_copy(entry->bytes, entry->n);
         }
@@ -244,6 +369,66 @@ static void see(struct bench *b, node_id node, const struct node_effect *e)
                 (void)snprintf(s->value, sizeof(s->value), "%s", event->node.value);
 }
 
+static int into_buffer(void *userdata, const uint8_t *bytes, size_t n)
+{
+        buffer_put(userdata, bytes, n);
+        return 0;
+}
+
+static void take_snapshot(struct bench *b, node_id node, const struct node_effect *e)
+{
+        struct bench_machine *m = &b->machines[node];
+        struct node_event event = { .type = NODE_SNAPSHOT_TAKEN,
+                                    .ok = !m->fail_takes,
+                                    .snapshot = e->snapshot };
+        struct buffer bytes = { 0 };
+
+        assert_int_equal(node_snapshot_write(m->node, into_buffer, &bytes), 0);
+        event.snapshot.bytes = bytes.n;
+        if (event.ok)
+                keep_snapshot(m, e->snapshot.index, e->snapshot.term, &bytes);
+        buffer_done(&bytes);
+        if (!m->hold_takes)
+                enqueue(b, node, &event);
+}
+
+static void read_part(struct bench *b, node_id node, const struct node_effect *e)
+{
+        struct bench_machine *m = &b->machines[node];
+        struct bench_snapshot *s = find_snapshot(m, e->snapshot.index, e->snapshot.term);
+        struct node_event event = { .type = NODE_SNAPSHOT_PART_READ,
+                                    .from = e->to,
+                                    .snapshot = e->snapshot };
+
+        m->n_reads++;
+        event.ok = s && !m->fail_reads && e->snapshot.offset <= s->bytes.n;
+        if (event.ok) {
+                event.n = s->bytes.n - e->snapshot.offset;
+                if (event.n > e->snapshot.n_wanted)
+                        event.n = e->snapshot.n_wanted;
+                event.bytes = s->bytes.bytes + e->snapshot.offset;
+                event.snapshot.is_last = e->snapshot.offset + event.n == s->bytes.n;
+        }
+        enqueue(b, node, &event);
+}
+
+static void write_part(struct bench *b, node_id node, const struct node_effect *e)
+{
+        struct bench_machine *m = &b->machines[node];
+
+        m->n_writes++;
+        if (e->snapshot.offset == 0)
+                buffer_clear(&m->incoming);
+        if (!m->fail_writes) {
+                assert_int_equal(e->snapshot.offset, m->incoming.n);
+                buffer_put(&m->incoming, e->bytes, e->n);
+        }
+        if (!m->fail_writes && e->snapshot.is_last)
+                keep_snapshot(m, e->snapshot.index, e->snapshot.term, &m->incoming);
+        enqueue(b, node,
+                &(struct node_event){ .type = NODE_SNAPSHOT_PART_WRITTEN, .ok = !m->fail_writes });
+}
+
 static void carry_out(struct bench *b, node_id node, const struct node_effect *e)
 {
         struct bench_machine *m = &b->machines[node];
@@ -257,6 +442,8 @@ static void carry_out(struct bench *b, node_id node, const struct node_effect *e
                 assert_in_range(e->to, 1, BENCH_NODES_MAX);
                 if (b->cut[node][e->to] || !b->machines[e->to].node ||
                     (b->drop_proposals && e->bytes[0] == NODE_MESSAGE_PROPOSE))
+                        break;
+                if (b->catches && b->catches(b, node, e->to, e->bytes, e->n))
                         break;
                 enqueue(b, e->to,
                         &(struct node_event){ .type = NODE_RECEIVED,
@@ -275,6 +462,15 @@ static void carry_out(struct bench *b, node_id node, const struct node_effect *e
         case NODE_RUN:
                 if (!m->mute_hands)
                         obey(b, node, e);
+                break;
+        case NODE_SNAPSHOT_TAKE:
+                take_snapshot(b, node, e);
+                break;
+        case NODE_SNAPSHOT_READ:
+                read_part(b, node, e);
+                break;
+        case NODE_SNAPSHOT_WRITE:
+                write_part(b, node, e);
                 break;
         default:
                 break;
@@ -419,6 +615,15 @@ uint64_t bench_order(struct bench *b, node_id node, enum node_order order, node_
                                         .request = b->request,
                                         .order = order,
                                         .target = target });
+        return b->request;
+}
+
+uint64_t bench_change(struct bench *b, node_id node, const struct node_change *change)
+{
+        b->request++;
+        bench_feed(b, node,
+                   (struct node_event){
+                           .type = NODE_CHANGE, .request = b->request, .change = change });
         return b->request;
 }
 

@@ -1,5 +1,5 @@
 /*
- * One to three members of a cluster on the bench: real nodes, messages and disks without delay, a
+ * One to nine members of a cluster on the bench: real nodes, messages and disks without delay, a
  * clock that only the test moves. The hands obey at once unless the test plays them itself.
  */
 #pragma once
@@ -7,11 +7,12 @@
 #include "election/node-internal.h"
 
 enum {
-        BENCH_NODES_MAX = 3,
+        BENCH_NODES_MAX = MEMBERS_MAX,
         BENCH_SEEN_MAX = 4096, /* effects that are kept */
         BENCH_SERVICES_MAX = 4,
         BENCH_QUEUE_MAX = 8192, /* events under way */
         BENCH_TEXT_SIZE = 512,
+        BENCH_SNAPSHOTS_MAX = 2, /* files that a machine keeps */
 };
 
 #define BENCH_TTL (3 * USEC_PER_SEC)
@@ -19,6 +20,7 @@ enum {
 #define BENCH_HEARTBEAT (50 * USEC_PER_MSEC)
 #define BENCH_ELECTION (150 * USEC_PER_MSEC)
 #define BENCH_REQUEST (2 * USEC_PER_SEC)
+#define BENCH_SNAPSHOT_AGE (3600 * USEC_PER_SEC)
 
 /* An effect of a node, with copies of what it points to. */
 struct bench_seen {
@@ -31,6 +33,13 @@ struct bench_seen {
         char value[BENCH_TEXT_SIZE]; /* NODE_ANSWERED: the value that was written */
 };
 
+/* A file. */
+struct bench_snapshot {
+        uint64_t index; /* 0: there is none */
+        uint64_t term;
+        struct buffer bytes;
+};
+
 struct bench_machine {
         struct node *node; /* NULL: not running */
         uint64_t incarnation;
@@ -39,8 +48,17 @@ struct bench_machine {
         bool no_acks; /* the hands obey, but do not confirm their holds */
         uint64_t term;
         node_id vote;
-        struct raft_entry *entries;
+        struct raft_entry *entries; /* behind snapshot_index */
         size_t n_entries, n_entries_max;
+        uint64_t disk; /* its incarnation; 0: nobody asks */
+        bool joins; /* it has no founding list */
+        uint64_t snapshot_index; /* what its log goes on from */
+        uint64_t snapshot_term;
+        struct bench_snapshot snapshots[BENCH_SNAPSHOTS_MAX]; /* oldest first */
+        struct buffer incoming; /* what was written of a snapshot that is on its way */
+        unsigned n_reads, n_writes; /* of parts, until now */
+        bool hold_takes; /* the test says when a snapshot has been taken */
+        bool fail_takes, fail_reads, fail_writes;
         struct node_database_status status; /* what its hands report after a step */
         bool held[BENCH_SERVICES_MAX];
         struct node_adopted holds[BENCH_SERVICES_MAX]; /* what its hands hold */
@@ -53,6 +71,9 @@ struct bench {
         struct instant now;
         bool cut[BENCH_NODES_MAX + 1][BENCH_NODES_MAX + 1]; /* from, to */
         bool drop_proposals; /* messages that pass a proposal on are lost */
+        /* If it says so, the message goes no further; the test may bring it later, or twice. */
+        bool (*catches)(struct bench *b, node_id from, node_id to, const uint8_t *bytes, size_t n);
+        void *catcher; /* what that function needs */
         struct bench_event *queue;
         size_t n_queue;
         struct bench_seen *seen;
@@ -69,6 +90,10 @@ struct bench_setup {
         bool has_database;
         bool no_resources;
         bool manual;
+        bool follows; /* whoever is a full member may hold the services */
+        bool has_disks; /* each machine has an incarnation of its own */
+        uint64_t snapshot_bytes;
+        usec_t snapshot_age;
 };
 
 void bench_start(struct bench *b, const struct bench_setup *setup);
@@ -89,9 +114,18 @@ void bench_isolate(struct bench *b, node_id node, bool cut);
 /* The engine ends; bench_run() starts it again with what its disk and, if @adopt, its hands have. */
 void bench_stop(struct bench *b, node_id node);
 void bench_run(struct bench *b, node_id node, bool adopt);
+/* Starts an empty machine that waits to be told by a leader who is in the cluster. */
+void bench_join(struct bench *b, node_id node);
+/* All data of a machine that does not run are gone. */
+void bench_wipe(struct bench *b, node_id node);
+/* Those that run hear whose disk is whose. */
+void bench_meet(struct bench *b);
 /* A client's change at @node; the answer is seen with the number that is returned. */
 uint64_t bench_write(struct bench *b, node_id node, const struct store_key_command *key);
 uint64_t bench_order(struct bench *b, node_id node, enum node_order order, node_id target);
+/* A change of the member list, asked for at @node. */
+struct endpoint bench_endpoint(unsigned machine);
+uint64_t bench_change(struct bench *b, node_id node, const struct node_change *change);
 
 struct node_service_view bench_view(struct bench *b, node_id node);
 struct instant bench_clock(const struct bench *b, node_id node);
