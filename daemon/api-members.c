@@ -491,11 +491,67 @@ static void change(struct api *a, struct http_request *r, enum node_change_type 
         free(c);
 }
 
+/* All that is known, also of those who have not started, which etcd's list leaves out. */
+static json_t *member_json_v1(const struct api *a, const struct api_member *m)
+{
+        const struct member *member = &m->member;
+        char id[API_MEMBER_ID_SIZE], peer[ADDRESS_SIZE], client[ADDRESS_SIZE];
+
+        api_member_id_print(m->etcd_id, id);
+        endpoint_print(&member->peer, peer, sizeof(peer));
+        endpoint_print(&member->api, client, sizeof(client));
+        return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s}", "id", id, "name", member->name,
+                         "role", member_kind_name(member->kind), "votes", member_votes(member),
+                         "joined", m->has_started, "leader",
+                         raft_leader(node_raft(engine_node(a->engine))) == member->id, "peer", peer,
+                         "client", client);
+}
+
+static void list_v1(struct api *a, struct http_request *r)
+{
+        struct api_member members[MEMBERS_MAX];
+        size_t n = api_members(a, members);
+        json_t *list = json_array();
+
+        if (r->method != HTTP_GET) {
+                json_decref(list);
+                api_reply_not_allowed(r, "GET");
+                return;
+        }
+        for (size_t i = 0; i < n; i++)
+                (void)json_array_append_new(list, member_json_v1(a, &members[i]));
+        api_reply_json(r, HTTP_OK, json_pack("{s:o}", "members", list));
+}
+
+static void reply_token(struct api *a, struct http_request *r, const char *id)
+{
+        struct api_member members[MEMBERS_MAX];
+        size_t n = api_members(a, members);
+        const struct api_member *m = find(members, n, id);
+
+        if (r->method != HTTP_GET)
+                api_reply_not_allowed(r, "GET");
+        else if (!m)
+                reply_no_member(a, r, id);
+        else
+                api_join_token(a, r, &m->member);
+}
+
 void api_members_v1(struct api *a, struct http_request *r, const char *path)
 {
         const char *id = path[0] == '/' ? path + 1 : path, *verb = strchrnul(id, '/');
         char printed[API_MEMBER_ID_SIZE];
 
+        (void)snprintf(printed, sizeof(printed), "%.*s",
+                       verb - id < API_MEMBER_ID_SIZE ? (int)(verb - id) : 0, id);
+        if (*id == '\0') {
+                list_v1(a, r);
+                return;
+        }
+        if (strcmp(verb, "/token") == 0) {
+                reply_token(a, r, printed);
+                return;
+        }
         if (strcmp(verb, "/promote") != 0) {
                 api_reply_error(r, HTTP_NOTFOUND, "there is no such path");
                 return;
@@ -504,8 +560,6 @@ void api_members_v1(struct api *a, struct http_request *r, const char *path)
                 api_reply_not_allowed(r, "POST");
                 return;
         }
-        (void)snprintf(printed, sizeof(printed), "%.*s",
-                       verb - id < API_MEMBER_ID_SIZE ? (int)(verb - id) : 0, id);
         change(a, r, NODE_CHANGE_PROMOTE, printed);
 }
 

@@ -104,6 +104,9 @@ void api_put_cluster_id(const struct api *a, struct http_request *r);
  * machine, which could be made to ask the same, is turned away by the header that browsers add.
  */
 bool api_may_order(const struct http_request *r);
+
+void api_join_token(struct api *a, struct http_request *r, const struct member *m);
+void api_backup(struct api *a, struct http_request *r);
 #define API_ORDERS_ARE_LOCAL                                                                       \
         "orders are taken only from this machine itself: use failoverctl on a member of the "      \
         "cluster"

@@ -392,6 +392,15 @@ static void route(struct api *a, struct http_request *r, const char *path, const
                 route_service(a, r, path + strlen(services), form);
                 return;
         }
+        if (strcmp(path, "/backup") == 0) {
+                if (r->method != HTTP_POST)
+                        api_reply_not_allowed(r, "POST");
+                else if (!api_may_order(r))
+                        api_reply_error(r, 403, "%s", API_ORDERS_ARE_LOCAL);
+                else
+                        api_backup(a, r);
+                return;
+        }
         for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
                 if (strcmp(path, routes[i].path) != 0)
                         continue;

@@ -57,6 +57,9 @@ struct engine {
         uint64_t generation; /* the last one that the disk reported */
         struct engine_recording recording;
         bool is_list_new; /* later: the member list has changed */
+        engine_backed_up *backed_up; /* somebody waits for a snapshot; or NULL */
+        void *backed_up_userdata;
+        bool is_backup_there; /* later: nothing is newer than the last snapshot */
         bool has_take_failed; /* later: tell the core that a snapshot was not taken, */
         bool has_write_failed; /* or that a part was not written */
         int space_error;

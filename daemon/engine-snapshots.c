@@ -121,6 +121,39 @@ static uint64_t bytes_of(const struct engine *e, struct snapshot_id id)
         return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
 }
 
+static void tell_backed_up(struct engine *e, struct snapshot_id id, int r)
+{
+        char name[SNAPSHOT_NAME_SIZE], path[sizeof(e->dir) + SNAPSHOT_NAME_SIZE];
+        engine_backed_up *done = e->backed_up;
+
+        if (!done)
+                return;
+        e->backed_up = NULL;
+        snapshot_name(id, name);
+        (void)snprintf(path, sizeof(path), "%s/%s", e->dir, name);
+        done(e->backed_up_userdata, r < 0 ? NULL : path, r);
+}
+
+int engine_backup(struct engine *e, engine_backed_up *done, void *userdata)
+{
+        if (e->backed_up)
+                return -EBUSY;
+        e->backed_up = done;
+        e->backed_up_userdata = userdata;
+        engine_feed(e, &(struct node_event){ .type = NODE_SNAPSHOT_ORDERED });
+        if (!snapshots_is_taking(e->snapshots)) {
+                e->is_backup_there = true;
+                engine_come_later(e);
+        }
+        return 0;
+}
+
+void engine_backup_forget(struct engine *e, void *userdata)
+{
+        if (e->backed_up && e->backed_up_userdata == userdata)
+                e->backed_up = NULL;
+}
+
 static void taking_done(struct taking *t)
 {
         checking_done(t->verify);
@@ -141,6 +174,7 @@ static void on_taken(void *userdata, struct snapshot_id id, int r)
         if (r < 0)
                 (void)log_warning(r, "a snapshot could not be taken, the log grows on");
         engine_feed(e, &event);
+        tell_backed_up(e, id, r);
 }
 
 void engine_snapshot_take(struct engine *e, const struct node_effect *effect)
@@ -311,6 +345,12 @@ void engine_snapshot_later(struct engine *e)
         if (e->has_take_failed) {
                 e->has_take_failed = false;
                 engine_feed(e, &event);
+                tell_backed_up(e, (struct snapshot_id){ 0 }, -EIO);
+        }
+        if (e->is_backup_there) {
+                e->is_backup_there = false;
+                if (!snapshots_is_taking(e->snapshots))
+                        tell_backed_up(e, snapshots_newest(e->snapshots), 0);
         }
         if (e->has_write_failed) {
                 e->has_write_failed = false;

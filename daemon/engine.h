@@ -62,5 +62,15 @@ uint64_t engine_order(struct engine *e, const struct engine_order *order, engine
 uint64_t engine_change(struct engine *e, const struct node_change *change, engine_answer *answer,
                        void *userdata);
 
+/*
+ * Takes a snapshot of all that is applied here. @done is called from the loop with the path of its
+ * file, which stays at least until two more have been taken; or with why there is none, and NULL.
+ * -EBUSY: somebody waits for one already.
+ */
+typedef void engine_backed_up(void *userdata, const char *path, int r);
+int engine_backup(struct engine *e, engine_backed_up *done, void *userdata);
+/* It is not wanted any more. */
+void engine_backup_forget(struct engine *e, void *userdata);
+
 /* The client has gone: the answer is not wanted any more. */
 void engine_forget(struct engine *e, uint64_t request);

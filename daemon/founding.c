@@ -37,12 +37,10 @@ static int enter(const struct conf *conf, char dir[PATH_MAX])
         r = user_lookup(conf->node.user, &user);
         if (r < 0)
                 return log_error(r, "there is no user %s", conf->node.user);
-        if (mkdir(data_dir, 0711) == 0) {
-                if (geteuid() == 0 && chown(data_dir, user.uid, user.gid) < 0)
-                        return log_error(-errno, "cannot give %s to %s", data_dir, user.name);
-        } else if (errno != EEXIST) {
+        if (mkdir(data_dir, 0711) < 0 && errno != EEXIST)
                 return log_error(-errno, "cannot create %s", data_dir);
-        }
+        if (geteuid() == 0 && chown(data_dir, user.uid, user.gid) < 0)
+                return log_error(-errno, "cannot give %s to %s", data_dir, user.name);
         r = geteuid() == 0 ? user_become(&user) : 0;
         if (r < 0)
                 return log_error(r, "cannot become %s", user.name);
@@ -55,6 +53,7 @@ int founding_join(const struct conf *conf, const char *token)
         char complaint[JOINING_COMPLAINT_SIZE], dir[PATH_MAX];
         struct joining j;
         const char *name;
+        int r;
 
         if (joining_parse(token, &j, complaint) < 0) {
                 (void)log_error(-EINVAL, "%s", complaint);
@@ -70,8 +69,9 @@ int founding_join(const struct conf *conf, const char *token)
         }
         if (enter(conf, dir) < 0)
                 return EXIT_FAILURE;
-        if (joining_prepare(dir, &j, complaint) < 0) {
-                (void)log_error(-EEXIST, "%s", complaint);
+        r = joining_prepare(dir, &j, complaint);
+        if (r < 0) {
+                (void)log_error(r, "%s", complaint);
                 return EXIT_FAILURE;
         }
         printf("%s will join the cluster when failoverd is started\n", name);

@@ -135,14 +135,12 @@ int joining_prepare(const char *dir, const struct joining *j,
 
         if (mkdir(dir, 0700) < 0 && errno != EEXIST) {
                 r = -errno;
-                (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot create %.180s: %s", dir,
-                               strerror(-r));
+                (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot create %.200s", dir);
                 return r;
         }
         r = write_file(dir, j);
         if (r < 0) {
-                (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot write into %.180s: %s",
-                               dir, strerror(-r));
+                (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot write into %.200s", dir);
                 return r;
         }
         r = wal_create(dir, &founding, &why);

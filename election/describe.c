@@ -193,6 +193,7 @@ static const char *event_name(enum node_event_type type)
                 [NODE_SPACE] = "room on the disk",
                 [NODE_CHANGE] = "change of the member list",
                 [NODE_SEEN] = "disk seen",
+                [NODE_SNAPSHOT_ORDERED] = "snapshot ordered",
                 [NODE_SNAPSHOT_TAKEN] = "snapshot taken",
                 [NODE_SNAPSHOT_PART_READ] = "part of a snapshot read",
                 [NODE_SNAPSHOT_PART_WRITTEN] = "part of a snapshot written",
@@ -254,6 +255,7 @@ void describe_event(const struct node_event *event, const struct describe_names 
         case NODE_SPACE:
                 say(&t, ": %s", event->ok ? "some" : "none");
                 break;
+        case NODE_SNAPSHOT_ORDERED:
         case NODE_TIMEOUT:
         case NODE_WRITE:
         case NODE_READ:

@@ -27,11 +27,14 @@ static bool is_due(const struct node *n)
         const struct node_snapshots *s = &n->snapshots;
         uint64_t size = n->config.snapshot_bytes > s->bytes ? n->config.snapshot_bytes : s->bytes;
 
-        if (s->is_taking || n->config.snapshot_bytes == 0 || n->index_applied <= s->index ||
-            !instant_reached(s->not_before, n->now))
+        if (s->is_taking || n->index_applied <= s->index)
                 return false;
         /* Who joins applies what came before the first list that it is told. */
         if (raft_membership_at(n->raft, n->index_applied)->members.n_voters == 0)
+                return false;
+        if (s->is_ordered)
+                return true;
+        if (n->config.snapshot_bytes == 0 || !instant_reached(s->not_before, n->now))
                 return false;
         return s->bytes_since >= size ||
                instant_reached(instant_after(s->taken_at, n->config.snapshot_age), n->now);

@@ -115,6 +115,7 @@ enum node_event_type {
         NODE_SPACE, /* our disk has room for more, if @ok; else it is full */
         NODE_CHANGE, /* of the member list: @change; NODE_ANSWERED follows */
         NODE_SEEN, /* the machine behind @from has the disk @incarnation */
+        NODE_SNAPSHOT_ORDERED, /* for a backup: NODE_SNAPSHOT_TAKE follows if anything is newer */
         NODE_SNAPSHOT_TAKEN, /* @snapshot is durable, with its bytes, if @ok */
         NODE_SNAPSHOT_PART_READ, /* the part @snapshot for the member @from: @bytes, if @ok */
         NODE_SNAPSHOT_PART_WRITTEN, /* the part asked for last; the last one: all is durable, if @ok */

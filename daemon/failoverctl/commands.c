@@ -88,13 +88,19 @@ static const struct ctl_command commands[] = {
         { "elect", "NAME VALUE [COMMAND...]", "run a command while elected",
           1, 2, CTL_OPTION_TTL | CTL_OPTION_GRACE | CTL_OPTION_LISTEN, true, true, ctl_elect,
           LOCK_DETAILS },
-        { "member", "list|add|promote|remove|update ...", "list or change the members",
-          1, 3, 0, false, true, ctl_member,
+        { "member", "list|add|token|promote|remove|update ...", "list or change the members",
+          1, 4, 0, false, true, ctl_member,
           "member list\n"
-          "member add NAME PEER-URL\n"
+          "member add NAME ADDRESS [witness|observer]\n"
+          "                          then failoverd --join with the token that is printed\n"
+          "member token NAME         print it again\n"
           "member promote|remove ID\n"
-          "member update ID PEER-URL\n"
-          "ID is the number of a member, or its name." },
+          "member update ID ADDRESS\n"
+          "ID is the number of a member, or its name; ADDRESS may have a port, or be a URL." },
+        { "backup", "FILE", "write all that the store has to a file",
+          1, 1, 0, false, true, ctl_backup,
+          "On the machine of a member, by root or failoverd's own user. failoverd --restore makes a\n"
+          "new cluster of it." },
 };
 /* clang-format on */
 

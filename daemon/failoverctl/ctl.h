@@ -308,3 +308,4 @@ enum ctl_exit ctl_exec_watch(struct ctl *c);
 enum ctl_exit ctl_lock(struct ctl *c);
 enum ctl_exit ctl_elect(struct ctl *c);
 enum ctl_exit ctl_member(struct ctl *c);
+enum ctl_exit ctl_backup(struct ctl *c);

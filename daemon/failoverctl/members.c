@@ -84,7 +84,7 @@ static enum ctl_exit find(struct ctl *c, const char *what, char ret[static NAME_
         size_t i;
 
         ret[0] = '\0';
-        ask_members(c, "/v2/members", &a);
+        ask_members(c, "/v1/members", &a);
         if (a.status != 200 || !a.body)
                 exit_status = ctl_complain(c, &a);
         json_array_foreach(json_object_get(a.body, "members"), i, m) {
@@ -127,9 +127,27 @@ static enum ctl_exit change(struct ctl *c, const struct ctl_question *q, const c
         return exit_status;
 }
 
-static enum ctl_exit send_urls(struct ctl *c, enum ctl_method method, const char *path,
-                               const char *name, const char *url, const char *done)
+#define RAFT_PORT_DEFAULT 7001
+
+/* "10.0.0.4", with or without a port, is as good as a URL. */
+static const char *url_of(const char *where, char ret[static CTL_URL_SIZE])
 {
+        char address[ADDRESS_SIZE];
+        struct endpoint e;
+
+        if (endpoint_parse(where, RAFT_PORT_DEFAULT, &e) < 0)
+                return where;
+        endpoint_print(&e, address, sizeof(address));
+        (void)snprintf(ret, CTL_URL_SIZE, "http://%s", address);
+        return ret;
+}
+
+static enum ctl_exit send_urls(struct ctl *c, enum ctl_method method, const char *path,
+                               const char *name, const char *role, const char *where,
+                               const char *done)
+{
+        char printed[CTL_URL_SIZE];
+        const char *url = url_of(where, printed);
         json_t *body = json_pack("{s:[s]}", "peerURLs", url);
         _cleanup_(freep)
         char *text = NULL;
@@ -137,6 +155,8 @@ static enum ctl_exit send_urls(struct ctl *c, enum ctl_method method, const char
 
         if (name)
                 (void)json_object_set_new(body, "name", json_string(name));
+        if (role)
+                (void)json_object_set_new(body, "role", json_string(role));
         text = json_dumps(body, JSON_COMPACT);
         json_decref(body);
         if (!text) {
@@ -152,12 +172,50 @@ static enum ctl_exit send_urls(struct ctl *c, enum ctl_method method, const char
         return exit_status;
 }
 
+/* What the new machine is told, so that it finds the others. */
+static enum ctl_exit show_token(struct ctl *c, const char *name)
+{
+        char path[CTL_URL_SIZE] = "/v1/members/", id[NAME_SIZE];
+        enum ctl_exit exit_status;
+        struct ctl_answer a;
+
+        exit_status = find(c, name, id);
+        if (exit_status != CTL_YES)
+                return exit_status;
+        ctl_url_append(path, id, false);
+        ctl_url_append(path, "/token", true);
+        ask_members(c, path, &a);
+        if (a.status != 200)
+                exit_status = ctl_complain(c, &a);
+        else if (c->options.json)
+                ctl_print_json(a.body);
+        else
+                printf("on that machine, with its configuration in place:\n"
+                       "    failoverd --join %s\n"
+                       "and then start the service\n",
+                       ctl_string(a.body, "token"));
+        ctl_answer_done(&a);
+        return exit_status;
+}
+
+static enum ctl_exit token(struct ctl *c)
+{
+        if (c->options.n_arguments != 2)
+                return complain_about("token NAME");
+        return show_token(c, c->options.arguments[1]);
+}
+
 static enum ctl_exit add(struct ctl *c)
 {
-        if (c->options.n_arguments != 3)
-                return complain_about("add NAME PEER-URL");
-        return send_urls(c, CTL_POST, "/v2/members", c->options.arguments[1],
-                         c->options.arguments[2], "added member");
+        const struct ctl_options *o = &c->options;
+        enum ctl_exit exit_status;
+
+        if (o->n_arguments < 3)
+                return complain_about("add NAME ADDRESS [witness|observer]");
+        exit_status = send_urls(c, CTL_POST, "/v2/members", o->arguments[1],
+                                o->n_arguments > 3 ? o->arguments[3] : NULL, o->arguments[2],
+                                "added member");
+        return exit_status == CTL_YES && !o->json ? show_token(c, o->arguments[1]) : exit_status;
 }
 
 static enum ctl_exit update(struct ctl *c)
@@ -166,12 +224,12 @@ static enum ctl_exit update(struct ctl *c)
         enum ctl_exit exit_status;
 
         if (c->options.n_arguments != 3)
-                return complain_about("update ID PEER-URL");
+                return complain_about("update ID ADDRESS");
         exit_status = find(c, c->options.arguments[1], id);
         if (exit_status != CTL_YES)
                 return exit_status;
         ctl_url_append(path, id, false);
-        return send_urls(c, CTL_PUT, path, NULL, c->options.arguments[2], "updated member");
+        return send_urls(c, CTL_PUT, path, NULL, NULL, c->options.arguments[2], "updated member");
 }
 
 static enum ctl_exit remove_member(struct ctl *c)
@@ -217,12 +275,12 @@ enum ctl_exit ctl_member(struct ctl *c)
         } verbs[] = {
                 { "list", list },       { "add", add },
                 { "promote", promote }, { "remove", remove_member },
-                { "update", update },
+                { "update", update },   { "token", token },
         };
 
         for (size_t i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++) {
                 if (strcmp(verbs[i].verb, c->options.arguments[0]) == 0)
                         return verbs[i].run(c);
         }
-        return complain_about("list|add|promote|remove|update ...");
+        return complain_about("list|add|token|promote|remove|update ...");
 }

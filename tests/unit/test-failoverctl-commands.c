@@ -92,7 +92,9 @@ static void wrong_lines_are_refused(void **state)
                 "exec-watch",
                 "get k -- --local",
                 "member",
-                "member add a b c",
+                "member add a b c d",
+                "backup",
+                "backup a b",
         };
         const struct ctl_command *command;
         struct ctl_options o;
