@@ -15,7 +15,6 @@ enum {
         NODE_ENTRY_COST = 64, /* bytes that an entry of the log counts beside its command */
         NODE_ROUNDS_MAX = 16, /* of proposals within one step */
         NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
-        NODE_RESULT_TEXTS_MAX = 5, /* cause, and path and value before and after */
         NODE_SEQUENCE_BITS = 56, /* of the number of a read at the leader; who asked stands above */
 };
 
@@ -93,12 +92,10 @@ struct node_request {
         bool is_repeated; /* it was asked of another leader before, and may have been done */
 };
 
-/* The result of an answered write, with copies of what it points to. */
+/* The result of an answered write; what it points to is kept. */
 struct node_result {
         struct store_result shown;
         struct store_event event;
-        char *texts[NODE_RESULT_TEXTS_MAX];
-        unsigned n_texts;
 };
 
 /* The leader's question to the others about leases that ran out. */
@@ -214,6 +211,7 @@ struct node {
         size_t n_effects, n_effects_max, n_offsets_max;
         struct node_result *results; /* of NODE_ANSWERED effects: index in `offsets` */
         size_t n_results, n_results_max;
+        struct node_kept *kept; /* what they and other effects point to */
 };
 
 /* node.c */
@@ -280,6 +278,12 @@ void node_expiry_done(struct node *n);
 void node_receipt_add(struct node *n, uint64_t index, uint64_t term);
 struct instant node_receipt_of(const struct node *n, uint64_t index, uint64_t term);
 
+/* node-keep.c */
+/* A copy of @size bytes, with a NUL byte behind them, that lives until the next step. */
+char *node_keep(struct node *n, const char *bytes, size_t size);
+void node_keep_clear(struct node *n);
+void node_keep_free(struct node *n);
+
 /* node-request.c */
 void node_request_write(struct node *n, uint64_t request, const struct store_key_command *key);
 void node_request_read(struct node *n, uint64_t request, enum node_request_kind kind);
@@ -290,13 +294,13 @@ void node_request_leader_changed(struct node *n);
 /* The store is another one, which may hold what was written here. */
 void node_request_installed(struct node *n);
 void node_request_read_ready(struct node *n, uint64_t context, bool ok, uint64_t index);
+void node_request_clear_results(struct node *n);
 void node_request_look(struct node *n);
 /* Sends what is new, as one batch. */
 void node_request_flush(struct node *n);
 struct instant node_request_deadline(const struct node *n);
 /* The number under which the leader's core knows a read: who asked, and its sequence there. */
 uint64_t node_request_context(node_id node, uint64_t sequence);
-void node_request_clear_results(struct node *n);
 /* @request 0: nobody is told. */
 void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                  const struct store_result *result, const char *text);

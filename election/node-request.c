@@ -11,34 +11,27 @@
 
 enum { LEADERLESS_ELECTIONS = 4 }; /* of the shortest wait for an election: two would be bad luck */
 
-/* A copy of @n bytes that lives until the next step. */
-static char *keep(struct node_result *r, const char *bytes, size_t n)
-{
-        assert(r->n_texts < NODE_RESULT_TEXTS_MAX);
-        return r->texts[r->n_texts++] = must_copy(bytes, n);
-}
-
-static void keep_view(struct node_result *r, struct store_view *v)
+static void keep_view(struct node *n, struct store_view *v)
 {
         if (v->path)
-                v->path = keep(r, v->path, strlen(v->path));
+                v->path = node_keep(n, v->path, strlen(v->path));
         if (v->value)
-                v->value = keep(r, v->value, v->n_value);
+                v->value = node_keep(n, v->value, v->n_value);
 }
 
 /* What a result points to is gone with the next command, and a step may apply many. */
-static void keep_result(struct node_result *r, const struct store_result *result)
+static void keep_result(struct node *n, struct node_result *r, const struct store_result *result)
 {
         *r = (struct node_result){ .shown = *result };
         r->shown.woken = NULL;
         r->shown.n_woken = 0;
         if (result->cause)
-                r->shown.cause = keep(r, result->cause, result->n_cause);
+                r->shown.cause = node_keep(n, result->cause, result->n_cause);
         if (!result->event)
                 return;
         r->event = *result->event;
-        keep_view(r, &r->event.node);
-        keep_view(r, &r->event.previous);
+        keep_view(n, &r->event.node);
+        keep_view(n, &r->event.previous);
 }
 
 void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
@@ -56,27 +49,13 @@ void node_answer(struct node *n, uint64_t request, enum node_outcome outcome,
                 return;
         MUST_GROW(n->results, n->n_results, n->n_results_max);
         n->offsets[n->n_effects - 1] = n->n_results;
-        keep_result(&n->results[n->n_results++], result);
-}
-
-/* A text for node_answer() that lives until the next step. */
-static const char *keep_text(struct node *n, const char *text)
-{
-        struct node_result *r;
-
-        MUST_GROW(n->results, n->n_results, n->n_results_max);
-        r = &n->results[n->n_results++];
-        *r = (struct node_result){ 0 };
-        return keep(r, text, strlen(text));
+        keep_result(n, &n->results[n->n_results++], result);
 }
 
 void node_request_clear_results(struct node *n)
 {
-        for (size_t i = 0; i < n->n_results; i++) {
-                for (unsigned k = 0; k < n->results[i].n_texts; k++)
-                        free(n->results[i].texts[k]);
-        }
         n->n_results = 0;
+        node_keep_clear(n);
 }
 
 static struct node_request *slot_of(struct node *n, uint64_t sequence)
@@ -291,7 +270,8 @@ void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, b
                 try_later(n, q);
         } else {
                 if (!q->forgotten)
-                        node_answer(n, q->request, NODE_REFUSED, NULL, keep_text(n, reason));
+                        node_answer(n, q->request, NODE_REFUSED, NULL,
+                                    node_keep(n, reason, strlen(reason)));
                 end(n, q);
         }
 }

@@ -579,7 +579,7 @@ void node_free(struct node *n)
         }
         for (size_t i = 0; i < NODE_REQUESTS_MAX; i++)
                 free(n->requests[i].bytes);
-        node_request_clear_results(n);
+        node_keep_free(n);
         node_service_done(n);
         node_expiry_done(n);
         node_snapshot_done(n);
