@@ -18,7 +18,7 @@ import time
 import urllib.parse
 
 from linear import ANY, Op, Undecided, linearizable
-from storelab import API, Failure, ask, check, equal, key, kill_pids, main_of_lab, now, options_of, wait_for
+from storelab import API, Failure, Store, ask, check, equal, key, kill_pids, main_of_lab, now, options_of, wait_for
 
 PATIENCE = 3.0  # of a client for one answer; a store without a majority refuses within 2 s
 CLIENTS = 8
@@ -338,15 +338,15 @@ class Prober(threading.Thread):
         return max(b - a for a, b in zip(times, times[1:]) if b > since)
 
 
-def outage_of(lab, victim):
-    """What the worst served client of the survivors sees when the victim dies."""
+def outage_of(lab, victim, lose):
+    """What the worst served client of the survivors sees when the victim is lost."""
     probers = [Prober(s.address) for s in lab.stores if s is not victim]
     try:
         wait_for("writes", lambda: all(len(p.acknowledged) > 5 for p in probers), 10)
         begun = now()
-        victim.kill()
-        died = now()
-        wait_for("writes after the loss", lambda: all(p.acknowledged[-1] > died + 0.5 for p in probers), 15)
+        lose(victim)
+        lost = now()
+        wait_for("writes after the loss", lambda: all(p.acknowledged[-1] > lost + 0.5 for p in probers), 15)
         return max(p.outage(begun) for p in probers)
     finally:
         for prober in probers:
@@ -355,15 +355,28 @@ def outage_of(lab, victim):
             prober.join(timeout=15)
 
 
-def writes_go_on_within_a_second(lab):
+def writes_go_on(lab, lose, find):
+    """One is lost again and again: mostly the leader."""
     outages = []
     for i in range(lab.options.losses):
         victim = lab.leader() if i % 3 < 2 else lab.follower()
-        outages.append(outage_of(lab, victim))
-        victim.start()
+        outages.append(outage_of(lab, victim, lose))
+        find(victim)
         lab.wait_ready()
     print("        %s s without writes" % " ".join("%.2f" % o for o in outages))
     check(max(outages) < 1.0, "an outage of %.2f s" % max(outages))
+
+
+def one_killed_and_writes_go_on_within_a_second(lab):
+    writes_go_on(lab, Store.kill, Store.start)
+
+
+def one_cut_off_and_writes_go_on_within_a_second(lab):
+    writes_go_on(lab, Store.isolate, Store.heal)
+
+
+def one_frozen_and_writes_go_on_within_a_second(lab):
+    writes_go_on(lab, Store.freeze, Store.thaw)
 
 
 class Burst(threading.Thread):
@@ -629,7 +642,8 @@ def histories_under_kill_9_are_linearizable(lab):
     check(checked > 20 * lab.options.rounds, "there was something to check")
 
 
-TESTS = [the_checker_knows_right_from_wrong, writes_go_on_within_a_second,
+TESTS = [the_checker_knows_right_from_wrong, one_killed_and_writes_go_on_within_a_second,
+         one_cut_off_and_writes_go_on_within_a_second, one_frozen_and_writes_go_on_within_a_second,
          two_lost_refuse_writes_and_apply_none_of_them_later, histories_under_kill_9_are_linearizable]
 
 
