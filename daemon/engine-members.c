@@ -72,8 +72,10 @@ static const struct members *list_of(const struct engine *e)
 
 unsigned engine_members_peers(const struct engine *e, struct peers_member ret[MEMBERS_MAX])
 {
-        const struct members *list = list_of(e);
+        const struct members *list = node_contacts(e->node);
 
+        if (list->n == 0)
+                list = &e->joined;
         for (unsigned i = 0; i < list->n; i++)
                 ret[i] = (struct peers_member){ .node = list->list[i].id,
                                                 .endpoint = list->list[i].peer,

@@ -158,6 +158,7 @@ struct node_arrival {
 struct node {
         struct node_config config;
         struct members members;
+        struct members told; /* by another member: whom to talk to, until the log says as much */
         char names[MEMBERS_MAX + 1][NAME_SIZE]; /* by id, until another one has it */
         uint64_t seen[MEMBERS_MAX + 1]; /* disks, by id; 0: not seen */
         struct instant members_look_at;
@@ -245,6 +246,7 @@ enum node_message {
         NODE_MESSAGE_ATTEST,
         NODE_MESSAGE_ATTESTED,
         NODE_MESSAGE_REPORT,
+        NODE_MESSAGE_MEMBERS,
         NODE_MESSAGE_CHANGE,
         NODE_MESSAGE_CHANGE_DECIDED,
         NODE_MESSAGE_SNAPSHOT,
@@ -315,6 +317,7 @@ void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, b
 void node_members_start(struct node *n);
 void node_members_changed(struct node *n);
 bool node_is_member(const struct node *n, node_id id);
+void node_members_told(struct node *n, struct reader *r);
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation);
 void node_members_change(struct node *n, uint64_t request, const struct node_change *c);
 void node_members_ask(struct node *n, struct node_request *q);

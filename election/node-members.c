@@ -104,8 +104,47 @@ bool node_is_member(const struct node *n, node_id id)
         return members_by_id(&n->members, id) != NULL;
 }
 
+/*
+ * A member that was away while the list changed knows the addresses of those who may have left, and
+ * the leader is perhaps none of them. Who is still there tells it where the others are; what counts
+ * is only what the log says.
+ */
+static void tell_list(struct node *n, node_id to)
+{
+        struct buffer *b;
+
+        if (n->members.index == 0)
+                return;
+        b = node_send(n, to, NODE_MESSAGE_MEMBERS);
+        buffer_put_u64(b, n->members.index);
+        members_encode(&n->members, b);
+        node_send_end(n);
+}
+
+void node_members_told(struct node *n, struct reader *r)
+{
+        struct members told;
+        uint64_t index = reader_get_u64(r);
+
+        if (r->failed || !members_decode(r->bytes, r->n, &told)) {
+                r->failed = true;
+                return;
+        }
+        if (index <= node_contacts(n)->index)
+                return;
+        n->told = told;
+        n->told.index = index;
+        node_add(n, NODE_MEMBERS);
+}
+
+const struct members *node_contacts(const struct node *n)
+{
+        return n->told.index > n->members.index ? &n->told : &n->members;
+}
+
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation)
 {
+        tell_list(n, id);
         if (node_is_member(n, id) || (n->members.n == 0 && id >= 1 && id <= MEMBERS_MAX))
                 n->seen[id] = incarnation;
 }

@@ -187,6 +187,9 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
         case NODE_MESSAGE_REPORT:
                 got_report(n, from, &r);
                 break;
+        case NODE_MESSAGE_MEMBERS:
+                node_members_told(n, &r);
+                break;
         case NODE_MESSAGE_CHANGE:
                 node_members_asked(n, from, &r);
                 break;

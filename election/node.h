@@ -179,7 +179,7 @@ enum node_effect_type {
         NODE_RUN, /* step @run of @service under @epoch */
         NODE_CANCEL, /* step @id of @service is no longer wanted */
         NODE_WOKEN, /* @watchers of the store have something to take */
-        NODE_MEMBERS, /* node_members() has changed; also once in the first step */
+        NODE_MEMBERS, /* node_members() or node_contacts() has changed; also in the first step */
         /*
          * Write a snapshot of what is now, by node_snapshot_write(), before the next step or from a
          * copy of this moment; NODE_SNAPSHOT_TAKEN follows.
@@ -303,6 +303,8 @@ struct store *node_store(const struct node *n);
 const struct raft_entry *node_entry_at(const struct node *n, uint64_t index);
 /* The member list as it is in force. Valid until the next step. */
 const struct members *node_members(const struct node *n);
+/* Whom to talk to: the same, or a newer list that another member has told. */
+const struct members *node_contacts(const struct node *n);
 
 /* Writes a snapshot of what is now to @sink. Returns 0, or its negative result. */
 int node_snapshot_write(const struct node *n, store_sink *sink, void *userdata);

@@ -246,6 +246,35 @@ def three_to_five_to_three_under_load(lab):
     check(len(walked) >= writer.acknowledged, "%d of %d are there" % (len(walked), writer.acknowledged))
 
 
+def member_that_was_away_finds_a_leader_it_has_never_heard_of(lab):
+    away = lab.follower()
+    away.kill()
+    lab.stores.remove(away)
+    old = list(lab.stores)
+    for i in (1, 2):
+        store = lab.another("s%d" % i, 60 + i)
+        lab.join(store, lab.leader())
+        wait_for("%s to vote" % store.name, lambda s=store: s.name in voters(lab), 30)
+    for _ in range(20):
+        leader = lab.leader()
+        if leader not in old:
+            break
+        leader.freeze()
+        try:
+            wait_for("another leader", lambda: any(s.leads() for s in lab.stores if s is not leader), 20, 0.05)
+        finally:
+            leader.thaw()
+        lab.wait_ready()
+    check(leader not in old, "only the old ones lead")
+    put(leader, "/while/away", "yes")
+    away.start()
+    wait_for_key(away, "/while/away", "yes")
+    lab.stores.append(away)
+    for store in lab.stores[2:4]:
+        lab.leave(store, away)
+        wait_for("a leader", lambda: len([s for s in lab.stores if s.leads()]) == 1, 20, 0.05)
+
+
 def backup_becomes_a_new_cluster(lab):
     keeper = lab.leader()
     put(keeper, "/kept", "yes")
@@ -281,7 +310,8 @@ def backup_becomes_a_new_cluster(lab):
 
 TESTS = [late_member_is_sent_a_snapshot, disk_does_not_grow_for_ever, fourth_replaces_a_dead_third,
          wiped_member_is_refused_until_it_is_added_again, observer_has_a_copy_and_no_vote,
-         three_to_five_to_three_under_load, backup_becomes_a_new_cluster]
+         three_to_five_to_three_under_load, member_that_was_away_finds_a_leader_it_has_never_heard_of,
+         backup_becomes_a_new_cluster]
 
 
 def main():
