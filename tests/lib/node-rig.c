@@ -375,6 +375,17 @@ static int into_buffer(void *userdata, const uint8_t *bytes, size_t n)
         return 0;
 }
 
+static void assert_can_be_read(const struct buffer *bytes)
+{
+        struct snapshot_reader *r = snapshot_reader_new(true);
+        struct raft_membership m;
+
+        assert_int_equal(snapshot_reader_feed(r, bytes->bytes, bytes->n), 0);
+        assert_true(snapshot_reader_is_whole(r));
+        assert_true(snapshot_membership(snapshot_reader_head(r), &m));
+        snapshot_reader_free(r);
+}
+
 static void take_snapshot(struct bench *b, node_id node, const struct node_effect *e)
 {
         struct bench_machine *m = &b->machines[node];
@@ -384,6 +395,7 @@ static void take_snapshot(struct bench *b, node_id node, const struct node_effec
         struct buffer bytes = { 0 };
 
         assert_int_equal(node_snapshot_write(m->node, into_buffer, &bytes), 0);
+        assert_can_be_read(&bytes);
         event.snapshot.bytes = bytes.n;
         if (event.ok)
                 keep_snapshot(m, e->snapshot.index, e->snapshot.term, &bytes);
