@@ -6,7 +6,8 @@
  *     kv-load OPERATION CONNECTIONS SECONDS KEYS TARGET...
  *
  * OPERATION: put, cas (each connection swaps a key of its own), get, qget (quorum=true), mixed
- * (four reads to one write), or fill (each key once, however long it takes).
+ * (four reads to one write), or fill (each key once, however long it takes). KEYS: how many, or how
+ * many and the bytes of a value, as in 1000x64.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -17,7 +18,8 @@
 #include "tests/bench/connection.h"
 
 enum {
-        VALUE_BYTES = 64,
+        VALUE_BYTES = 64, /* unless another number is named */
+        VALUE_BYTES_MAX = 1000,
         KEY_DIGITS = 8,
         EVENTS_MAX = 256,
         CONNECTIONS_MAX = 4096,
@@ -64,6 +66,7 @@ struct load {
         unsigned n_clients;
         uint64_t seconds;
         unsigned n_keys;
+        unsigned n_value;
         struct target targets[TARGETS_MAX];
         unsigned n_targets;
         struct client *clients;
@@ -100,16 +103,16 @@ static void make_read(struct request *q, const struct target *to, bool is_quorum
         q->key_at = strlen("GET /v2/keys/bench/");
 }
 
-static void make_write(struct request *q, const struct target *to, bool is_swap)
+static void make_write(struct request *q, const struct target *to, unsigned n_value, bool is_swap)
 {
-        char body[512];
+        char body[2 * VALUE_BYTES_MAX + 64];
         int n_body;
         size_t at;
 
-        n_body = snprintf(body, sizeof(body), "value=%0*d", VALUE_BYTES, 0);
+        n_body = snprintf(body, sizeof(body), "value=%0*d", (int)n_value, 0);
         if (is_swap)
                 n_body += snprintf(body + n_body, sizeof(body) - (size_t)n_body, "&prevValue=%0*d",
-                                   VALUE_BYTES, 0);
+                                   (int)n_value, 0);
         at = (size_t)snprintf(q->bytes, sizeof(q->bytes),
                               "PUT /v2/keys/bench/%08d HTTP/1.1\r\nHost: %s\r\n"
                               "Content-Type: application/x-www-form-urlencoded\r\n"
@@ -118,7 +121,7 @@ static void make_write(struct request *q, const struct target *to, bool is_swap)
         memcpy(q->bytes + at, body, (size_t)n_body);
         q->n = at + (size_t)n_body;
         q->key_at = strlen("PUT /v2/keys/bench/");
-        q->value_at = at + strlen("value=") + VALUE_BYTES - KEY_DIGITS;
+        q->value_at = at + strlen("value=") + n_value - KEY_DIGITS;
         q->previous_at = is_swap ? q->n - KEY_DIGITS : 0;
 }
 
@@ -273,7 +276,7 @@ static void prepare_swaps(struct load *l)
                 struct request first;
                 struct answer a;
 
-                make_write(&first, c->target, false);
+                make_write(&first, c->target, l->n_value, false);
                 put_digits(first.bytes + first.key_at, i);
                 put_digits(first.bytes + first.value_at, 0);
                 if (connection_send(&c->connection, first.bytes, first.n) < 0)
@@ -300,7 +303,7 @@ static void prepare(struct load *l)
 
                 c->target = &l->targets[i % l->n_targets];
                 make_read(&c->read, c->target, l->operation == OPERATION_QUORUM_GET);
-                make_write(&c->write, c->target, l->operation == OPERATION_CAS);
+                make_write(&c->write, c->target, l->n_value, l->operation == OPERATION_CAS);
                 open_client(l, c);
         }
         if (l->operation == OPERATION_CAS)
@@ -354,6 +357,16 @@ static void report(struct load *l)
                      quantile(l, 1.0));
 }
 
+static bool parse_keys(struct load *l, const char *text)
+{
+        char *end;
+
+        l->n_keys = (unsigned)strtoul(text, &end, 10);
+        l->n_value = *end == 'x' ? (unsigned)strtoul(end + 1, &end, 10) : VALUE_BYTES;
+        return *end == '\0' && l->n_keys > 0 && l->n_value >= KEY_DIGITS &&
+               l->n_value <= VALUE_BYTES_MAX;
+}
+
 static bool parse(struct load *l, int argc, char **argv)
 {
         if (argc < 6 || argc - 5 > TARGETS_MAX)
@@ -362,12 +375,11 @@ static bool parse(struct load *l, int argc, char **argv)
                 l->operation++;
         l->n_clients = (unsigned)strtoul(argv[2], NULL, 10);
         l->seconds = strtoul(argv[3], NULL, 10);
-        l->n_keys = (unsigned)strtoul(argv[4], NULL, 10);
         for (int i = 5; i < argc; i++)
                 if (!target_parse(argv[i], &l->targets[l->n_targets++]))
                         return false;
         return l->operation < OPERATIONS && l->n_clients > 0 && l->n_clients <= CONNECTIONS_MAX &&
-               l->n_keys > 0;
+               parse_keys(l, argv[4]);
 }
 
 int main(int argc, char **argv)
@@ -376,7 +388,7 @@ int main(int argc, char **argv)
 
         if (!parse(&l, argc, argv)) {
                 (void)fprintf(stderr, "kv-load put|cas|get|qget|mixed|fill CONNECTIONS SECONDS "
-                                      "KEYS ADDRESS:PORT...\n");
+                                      "KEYS[xBYTES] ADDRESS:PORT...\n");
                 return 2;
         }
         prepare(&l);
