@@ -208,14 +208,17 @@ static void try_later(struct node *n, struct node_request *q)
         move(q, &n->refused);
 }
 
-/* It is certain that nobody appended it: it may be sent again. */
+/*
+ * It is certain that nobody appended it, this time: it may be sent again. Only of a write that was not sent
+ * before is it known that nothing was done.
+ */
 void node_request_refused(struct node *n, uint64_t sequence, bool is_full)
 {
         struct node_request *q = slot_of(n, sequence);
 
         if (!q || q->queue != &n->written)
                 return;
-        if (!is_full || q->kind != NODE_REQUEST_WRITE) {
+        if (!is_full || q->kind != NODE_REQUEST_WRITE || q->is_repeated) {
                 try_later(n, q);
                 return;
         }
@@ -251,8 +254,10 @@ void node_request_installed(struct node *n)
 
         for (struct node_request *q = n->written.first; q; q = next) {
                 next = q->next;
-                if (q->kind == NODE_REQUEST_WRITE)
-                        move(q, &n->fresh);
+                if (q->kind != NODE_REQUEST_WRITE)
+                        continue;
+                q->is_repeated = true;
+                move(q, &n->fresh);
         }
 }
 
