@@ -48,6 +48,8 @@ static void check_complete(struct sim *s, struct machine *m, uint64_t term)
                 i--;
         if (i == 0)
                 return;
+        if (i <= raft_index_snapshot(node_raft(m->engine.node)))
+                return; /* compared when the snapshot was installed, or its entries were committed */
         e = node_entry_at(m->engine.node, i);
         if (!e || entry_digest(e) != s->committed[i - 1].digest)
                 sim_fail(s, "%s leads term %" PRIu64 " without the committed entry %zu",
@@ -120,6 +122,8 @@ static void committed_first(struct sim *s, struct machine *m, const struct raft_
                                                                      node_raft(m->engine.node)),
                                                              .digest = entry_digest(e) };
         s->tally.committed++;
+        if (e->type == RAFT_ENTRY_MEMBERS)
+                member_committed(s, e);
         note_command(s, e);
 }
 
@@ -142,6 +146,23 @@ static void check_committed(struct sim *s, struct machine *m, uint64_t index)
                          sim_node_name(s, m->id), index);
 }
 
+/* What a snapshot covers was committed, and its last entry is of the term that it says. */
+static void check_installed(struct sim *s, struct machine *m, uint64_t index)
+{
+        const struct disk_file *f = NULL;
+
+        for (size_t i = 0; i < m->disk.n_files; i++)
+                if (m->disk.files[i].index == index)
+                        f = &m->disk.files[i];
+        if (index > s->n_committed)
+                sim_fail(s, "%s has a snapshot of entry %" PRIu64 ", but only %zu were committed",
+                         sim_node_name(s, m->id), index, s->n_committed);
+        else if (!f || f->term != s->committed[index - 1].term)
+                sim_fail(s, "the snapshot of %s up to %" PRIu64 " is of another term or not there",
+                         sim_node_name(s, m->id), index);
+        m->engine.index_checked = index;
+}
+
 void check_engine(struct sim *s, struct machine *m)
 {
         const struct raft *r = node_raft(m->engine.node);
@@ -162,6 +183,8 @@ void check_engine(struct sim *s, struct machine *m)
         }
         if (leads && committed > m->engine.index_checked)
                 fault_aim(s, m, AIM_COMMITTED);
+        if (raft_index_snapshot(r) > m->engine.index_checked)
+                check_installed(s, m, raft_index_snapshot(r));
         while (m->engine.index_checked < committed && !s->over)
                 check_committed(s, m, ++m->engine.index_checked);
         observe_engine(s, m);

@@ -174,6 +174,15 @@ void client_order(struct sim *s, struct machine *m, enum node_order order, size_
         engine_feed(s, m, &event);
 }
 
+void client_change(struct sim *s, struct machine *m, const struct node_change *change)
+{
+        struct node_event event = { .type = NODE_CHANGE, .change = change };
+
+        (void)request_new(s, m, REQUEST_CHANGE);
+        event.request = s->n_requests;
+        engine_feed(s, m, &event);
+}
+
 static void write_answered(struct sim *s, struct request *r, const struct node_effect *e)
 {
         if (!e->result || r->index == 0) {
@@ -215,8 +224,14 @@ void client_answered(struct sim *s, struct machine *m, const struct node_effect 
         r->open = false;
         if (e->outcome != NODE_OK) {
                 s->tally.writes_unknown += r->kind == REQUEST_WRITE;
-                if (e->outcome == NODE_REFUSED || e->outcome == NODE_OVERLOADED)
+                s->tally.writes_full += e->outcome == NODE_FULL;
+                s->tally.member_refusals += r->kind == REQUEST_CHANGE;
+                if (r->kind == REQUEST_CHANGE)
+                        STORY(s, m, "the change is not made: %s", e->text ? e->text : "");
+                if (e->outcome != NODE_NO_QUORUM)
                         history_refused(s->history, e->request);
+        } else if (r->kind == REQUEST_CHANGE) {
+                s->tally.member_changes++;
         } else if (r->kind == REQUEST_WRITE) {
                 write_answered(s, r, e);
         } else if (r->kind == REQUEST_READ) {
@@ -305,7 +320,7 @@ static void ask_of(struct sim *s, struct machine *m, enum ask what)
 /* An engine that stands still finds what it was asked in the meantime when it goes on. */
 static void ask(struct sim *s, struct occurrence *o)
 {
-        struct machine *m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
+        struct machine *m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_machines));
         usec_t every = s->plan.request_every;
 
         look_for_unanswered(s);
@@ -320,7 +335,7 @@ static void ask(struct sim *s, struct occurrence *o)
 
 static void insist(struct sim *s, struct occurrence *o)
 {
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+        for (unsigned i = 1; i <= s->plan.n_machines; i++)
                 ask_of(s, sim_machine(s, (node_id)i), i == o->from ? ASK_READ : ASK_WRITE);
         if (s->now + o->number < o->epoch)
                 queue_plan_again(&s->queue, o, s->now + o->number);

@@ -1,6 +1,7 @@
 /* The engine of one machine: the real node, what it is fed, and what its effects do. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "tests/sim/sim.h"
 
@@ -62,49 +63,58 @@ static void timer_comes(struct sim *s, struct occurrence *o)
                 arm(s, m);
 }
 
-static struct members members_of(const struct sim *s)
+/* The founders know one another from their configuration; who joins waits to be told. */
+static struct members members_of(const struct sim *s, const struct machine *m)
 {
-        struct members ret = { .id_last = (node_id)s->plan.n_nodes };
-
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
-                struct member m = { .id = (node_id)i };
-
-                (void)snprintf(m.name, NAME_SIZE, "%s", sim_node_name(s, m.id));
-                (void)members_add(&ret, &m); /* a plan has no more than fit */
-        }
-        return ret;
+        return m->id == m->node && m->joined.index == 0 && m->joined.n == s->plan.n_nodes
+                       ? m->joined
+                       : (struct members){ 0 };
 }
 
-static struct node *node_of(struct sim *s, struct machine *m)
+static void configure_services(const struct sim *s, const struct machine *m,
+                               struct node_service_config *ret)
+{
+        for (size_t i = 0; i < s->plan.n_services; i++) {
+                ret[i] = s->services[i];
+                ret[i].failover.self = m->node;
+                ret[i].failover.priority = s->plan.priorities ? m->node : 0;
+        }
+}
+
+static struct node *node_of(struct sim *s, struct machine *m, struct snapshot_reader *snapshot)
 {
         struct node_service_config services[SIM_SERVICES_MAX];
         struct node_adopted adopted[SIM_SERVICES_MAX];
         struct raft_entry *entries;
         struct raft_durable durable = disk_durable(&m->disk, &entries);
         struct node_config config = {
-                .self = m->id,
-                .members = members_of(s),
+                .self = m->node,
+                .cluster_id = s->plan.seed,
+                .disk_incarnation = m->disk.incarnation,
+                .members = members_of(s, m),
                 .heartbeat = s->plan.heartbeat,
                 .election_timeout = s->plan.election_timeout,
                 .request_timeout = s->plan.request_timeout,
+                .snapshot_bytes = s->plan.snapshot_bytes,
+                .snapshot_age = s->plan.snapshot_age,
                 .pre_vote = s->plan.pre_vote,
                 .services = services,
                 .n_services = s->plan.n_services,
         };
         size_t n_adopted = hands_adopted(s, m, adopted);
+        struct store *store = NULL;
         struct node *ret;
 
         /* One after the other: the order within an initializer is the compiler's choice. */
         config.incarnation = sim_between(s, 1, INT64_MAX);
         config.seed = random_next(&s->random);
-
-        for (size_t i = 0; i < s->plan.n_services; i++) {
-                services[i] = s->services[i];
-                services[i].failover.self = m->id;
-                services[i].failover.priority = s->plan.priorities ? m->id : 0;
+        configure_services(s, m, services);
+        if (snapshot && snapshot_membership(snapshot_reader_head(snapshot), &durable.membership)) {
+                store = snapshot_reader_take(snapshot, machine_clock(s, m));
+                s->tally.starts_from_snapshot++;
         }
         s->tally.adopted += n_adopted;
-        ret = node_new(&config, &durable, NULL, adopted, n_adopted, machine_clock(s, m));
+        ret = node_new(&config, &durable, store, adopted, n_adopted, machine_clock(s, m));
         free(entries);
         return ret;
 }
@@ -112,27 +122,38 @@ static struct node *node_of(struct sim *s, struct machine *m)
 void engine_start(struct sim *s, struct machine *m)
 {
         struct engine *e = &m->engine;
+        struct snapshot_reader *snapshot;
 
-        if (!machine_is_awake(s, m) || !m->executor_up || e->running)
+        if (!machine_is_awake(s, m) || !m->executor_up || e->running || m->node == NODE_NOBODY ||
+            s->over)
                 return;
         if (m->disk.rotten) {
                 STORY(s, m, "the engine refuses its log");
                 return;
         }
+        snapshot = snapshot_load(s, m);
+        if (s->over)
+                return;
         e->life++;
         e->running = true;
         e->paused_until = 0;
         e->timer_at = USEC_INFINITY;
         e->condemned = false;
         e->was_leader = false;
-        e->index_checked = 0;
+        e->index_checked = m->disk.base;
         e->change_next = 1;
         e->index_read = 0;
+        memset(e->seen, 0, sizeof(e->seen));
+        memset(e->way_back, 0, sizeof(e->way_back));
         e->fed = machine_clock(s, m);
-        STORY(s, m, "the engine starts with %zu entries of term %llu", m->disk.n_entries,
-              (unsigned long long)m->disk.term);
-        e->node = node_of(s, m);
+        STORY(s, m, "the engine starts with %zu entries of term %llu behind %llu",
+              m->disk.n_entries, (unsigned long long)m->disk.term,
+              (unsigned long long)m->disk.base);
+        e->node = node_of(s, m, snapshot);
+        snapshot_reader_free(snapshot);
         hands_greet(s, m);
+        if (disk_is_full(s, m))
+                disk_tell_space(s, m, sim_between(s, 0, 10 * USEC_PER_MSEC));
         arm(s, m);
 }
 
@@ -199,7 +220,7 @@ static void note_taken(struct sim *s, struct machine *m, const struct node_note 
                         fault_aim(s, m, AIM_VOTED);
                 return;
         case NODE_NOTE_LEASE_GRANTED:
-                s->tally.grants += note->member == m->id;
+                s->tally.grants += note->member == m->node;
                 fault_aim(s, m, AIM_GRANTED);
                 return;
         case NODE_NOTE_LEASE_EXPIRED:
@@ -207,7 +228,7 @@ static void note_taken(struct sim *s, struct machine *m, const struct node_note 
                 fault_aim(s, m, AIM_EXPIRED);
                 return;
         case NODE_NOTE_LEASE_RELEASED:
-                s->tally.releases += note->member == m->id;
+                s->tally.releases += note->member == m->node;
                 fault_aim(s, m, AIM_RELEASED);
                 return;
         case NODE_NOTE_LEASE_REFUSED:
@@ -232,10 +253,13 @@ static void note_taken(struct sim *s, struct machine *m, const struct node_note 
                 sim_fail(s, "%s cannot read a message of %s", sim_node_name(s, m->id),
                          sim_node_name(s, note->member));
                 return;
+        case NODE_NOTE_SNAPSHOT_INSTALLED:
+                s->tally.snapshots_installed++;
+                fault_aim(s, m, AIM_SNAPSHOT);
+                return;
         case NODE_NOTE_MEMBERS:
         case NODE_NOTE_SNAPSHOT_TAKEN:
         case NODE_NOTE_SNAPSHOT_SENT:
-        case NODE_NOTE_SNAPSHOT_INSTALLED:
         case NODE_NOTE_ROLE:
         case NODE_NOTE_CURRENT:
         case NODE_NOTE_EXPIRY_EARLY:
@@ -274,11 +298,16 @@ static void carry_out_one(struct sim *s, struct machine *m, const struct node_ef
                 observe_woken(s, m, e);
                 return;
         case NODE_MEMBERS:
+                fault_aim(s, m, AIM_MEMBERS);
                 return;
         case NODE_SNAPSHOT_TAKE:
+                snapshot_take(s, m, e);
+                return;
         case NODE_SNAPSHOT_READ:
+                snapshot_read(s, m, e);
+                return;
         case NODE_SNAPSHOT_WRITE:
-                sim_fail(s, "%s wants a snapshot, which no plan has", sim_node_name(s, m->id));
+                snapshot_receive(s, m, e);
                 return;
         case NODE_NOTE:
                 note_taken(s, m, &e->note);

@@ -45,9 +45,9 @@ static node_id some_other(struct sim *s, node_id id)
 {
         node_id other;
 
-        if (s->plan.n_nodes < 2)
+        if (s->plan.n_machines < 2)
                 return NODE_NOBODY;
-        other = (node_id)sim_between(s, 1, s->plan.n_nodes - 1);
+        other = (node_id)sim_between(s, 1, s->plan.n_machines - 1);
         return other >= id ? (node_id)(other + 1) : other;
 }
 
@@ -115,7 +115,7 @@ static void crash_machine(struct sim *s, struct machine *m)
 static void crash_all_machines(struct sim *s, struct machine *m)
 {
         (void)m;
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+        for (unsigned i = 1; i <= s->plan.n_machines; i++)
                 machine_crash(s, sim_machine(s, (node_id)i), some_length(s));
 }
 
@@ -159,6 +159,11 @@ static void fail_sync(struct sim *s, struct machine *m)
         (void)s;
 }
 
+static void fill_disk(struct sim *s, struct machine *m)
+{
+        disk_fill(s, m, some_length(s));
+}
+
 /* A majority must stay that remembers what it acknowledged. */
 static void rot_disk(struct sim *s, struct machine *m)
 {
@@ -185,7 +190,7 @@ static void isolate(struct sim *s, struct machine *m)
         usec_t length = some_length(s);
         uint64_t directions = sim_between(s, 0, 3); /* mostly both; else only in, or only out */
 
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+        for (unsigned i = 1; i <= s->plan.n_machines; i++) {
                 if (i == m->id)
                         continue;
                 if (directions != 0)
@@ -217,8 +222,8 @@ static void split(struct sim *s, struct machine *m)
         usec_t length = some_length(s);
 
         (void)m;
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+        for (unsigned a = 1; a <= s->plan.n_machines; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_machines; b++)
                         if ((sides >> a & 1) != (sides >> b & 1))
                                 cut_both(s, (node_id)a, (node_id)b, length);
 }
@@ -228,8 +233,8 @@ static void bridge(struct sim *s, struct machine *m)
 {
         usec_t length = some_length(s);
 
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = a + 1; b <= s->plan.n_nodes; b++)
+        for (unsigned a = 1; a <= s->plan.n_machines; a++)
+                for (unsigned b = a + 1; b <= s->plan.n_machines; b++)
                         if (a != m->id && b != m->id)
                                 cut_both(s, (node_id)a, (node_id)b, length);
 }
@@ -244,7 +249,7 @@ static void surprise_comes(struct sim *s, struct occurrence *o)
         if (o->machine->executor_up)
                 hands_start_engine(s, o->machine, USEC_PER_MSEC);
         client_insist(s, o->from, length);
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++)
+        for (unsigned i = 1; i <= s->plan.n_machines; i++)
                 if (i != o->from)
                         cut_both(s, o->from, (node_id)i, fault_length(s, length));
 }
@@ -263,7 +268,7 @@ static void surprise(struct sim *s, struct machine *m)
 
         if (leader == NODE_NOBODY || leader == m->id || s->plan.n_nodes < 3)
                 return;
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+        for (unsigned i = 1; i <= s->plan.n_machines; i++) {
                 other = (node_id)i;
                 if (other != leader && other != m->id)
                         cut_both(s, leader, other, fault_length(s, 2 * wait));
@@ -283,8 +288,8 @@ static void clog_link(struct sim *s, struct machine *m)
 static void swizzle(struct sim *s, struct machine *m)
 {
         (void)m;
-        for (unsigned a = 1; a <= s->plan.n_nodes; a++)
-                for (unsigned b = 1; b <= s->plan.n_nodes; b++)
+        for (unsigned a = 1; a <= s->plan.n_machines; a++)
+                for (unsigned b = 1; b <= s->plan.n_machines; b++)
                         if (a != b && sim_chance(s, 600))
                                 network_clog(s, (node_id)a, (node_id)b, some_length(s));
 }
@@ -336,6 +341,7 @@ static const struct {
         [FAULT_SWIZZLE]         = { "swizzle",           swizzle },
         [FAULT_DISK_STALL]      = { "disk stall",        stall_disk },
         [FAULT_DISK_SYNC]       = { "sync failure",      fail_sync },
+        [FAULT_DISK_FULL]       = { "full disk",         fill_disk },
         [FAULT_DISK_ROT]        = { "bit rot",           rot_disk },
         [FAULT_DATABASE_CRASH]  = { "database crash",    crash_database },
         [FAULT_DATABASE_HANG]   = { "database hang",     hang_database },
@@ -377,7 +383,7 @@ static struct machine *some_victim(struct sim *s)
                 return sim_machine(s, s->accepting[service]);
         if (drawn < 5 && s->n_leaders > 0 && s->leaders[s->n_leaders - 1] != NODE_NOBODY)
                 return sim_machine(s, s->leaders[s->n_leaders - 1]);
-        return sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
+        return sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_machines));
 }
 
 static void strike_randomly(struct sim *s, struct occurrence *o)

@@ -42,6 +42,9 @@ static bool has_leader(struct sim *s)
                 if (leader != NODE_NOBODY && raft_leader(node_raft(m->engine.node)) != leader)
                         return wait_for(s, "the members do not agree about the leader");
                 leader = raft_leader(node_raft(m->engine.node));
+                if (!member_is_settled(s, m))
+                        return wait_for(s, "%s does not have the members of the beginning",
+                                        sim_node_name(s, m->id));
         }
         return true;
 }

@@ -41,21 +41,45 @@ void network_clog(struct sim *s, node_id from, node_id to, usec_t length)
               sim_node_name(s, to));
 }
 
+/* Whose disk is behind a member is known as soon as there is a connection. */
+static void introduce(struct sim *s, struct machine *m, node_id from, uint64_t incarnation)
+{
+        struct node_event event = { .type = NODE_SEEN, .from = from, .incarnation = incarnation };
+
+        if (m->engine.seen[from] == incarnation)
+                return;
+        m->engine.seen[from] = incarnation;
+        engine_feed(s, m, &event);
+}
+
+/*
+ * A connection stands between two machines that take each other for who they are: a member with
+ * another disk is another machine.
+ */
 static void arrive(struct sim *s, struct occurrence *o)
 {
         struct node_event event = {
                 .type = NODE_RECEIVED, .from = o->from, .bytes = o->data, .n = o->n
         };
+        struct machine *m = o->machine, *from = sim_machine(s, (node_id)o->service);
 
-        if (!engine_is_listening(s, o->machine)) {
+        if (!engine_is_listening(s, m)) {
                 s->tally.messages_lost++;
                 return;
         }
-        o->life = o->machine->engine.life;
+        o->life = m->engine.life;
         if (!engine_takes(s, o))
                 return;
-        engine_feed(s, o->machine, &event);
-        fault_aim(s, o->machine, AIM_RECEIVED);
+        if (m->disk.incarnation != o->epoch || from->disk.incarnation != o->number ||
+            !member_accepts(m, from)) {
+                s->tally.messages_foreign++;
+                return;
+        }
+        introduce(s, m, o->from, o->number);
+        if (!m->engine.running || m->engine.life != o->life)
+                return;
+        engine_feed(s, m, &event);
+        fault_aim(s, m, AIM_RECEIVED);
 }
 
 static usec_t delay_of(struct sim *s)
@@ -67,33 +91,44 @@ static usec_t delay_of(struct sim *s)
         return sim_between(s, p->delay_min, p->delay_max);
 }
 
-static void deliver(struct sim *s, node_id from, node_id to, const uint8_t *bytes, size_t n)
+static void deliver(struct sim *s, const struct machine *from, struct machine *to,
+                    const uint8_t *bytes, size_t n)
 {
+        const struct link_state *l = &s->links[from->id][to->id];
         usec_t at = s->now + delay_of(s);
         struct occurrence *o;
 
-        if (s->links[from][to].clogged_until > at)
-                at = s->links[from][to].clogged_until + sim_between(s, 0, USEC_PER_MSEC);
-        o = sim_plan_at(s, at, arrive, sim_machine(s, to));
-        o->from = from;
+        if (l->clogged_until > at)
+                at = l->clogged_until + sim_between(s, 0, USEC_PER_MSEC);
+        o = sim_plan_at(s, at, arrive, to);
+        o->from = from->node;
+        o->service = from->id;
+        o->number = from->disk.incarnation;
+        o->epoch = to->disk.incarnation;
         o->data = must_copy(bytes, n);
         o->n = n;
 }
 
-void network_send(struct sim *s, struct machine *from, node_id to, const uint8_t *bytes, size_t n)
+void network_send(struct sim *s, struct machine *from, node_id id, const uint8_t *bytes, size_t n)
 {
+        struct machine *to = member_machine(s, from, id);
+
         s->tally.messages++;
         if (s->queue.n > UNDER_WAY_MAX) {
                 sim_fail(s, "a storm of messages, now from %s to %s", sim_node_name(s, from->id),
-                         sim_node_name(s, to));
+                         to ? sim_node_name(s, to->id) : "nobody");
                 return;
         }
-        if (network_is_cut(s, from->id, to) ||
+        if (!to) {
+                s->tally.messages_foreign++;
+                return;
+        }
+        if (network_is_cut(s, from->id, to->id) ||
             (!s->faults_stopped && sim_chance(s, s->plan.loss_permille))) {
                 s->tally.messages_lost++;
                 return;
         }
-        deliver(s, from->id, to, bytes, n);
+        deliver(s, from, to, bytes, n);
         if (!s->faults_stopped && sim_chance(s, s->plan.duplicate_permille))
-                deliver(s, from->id, to, bytes, n);
+                deliver(s, from, to, bytes, n);
 }

@@ -208,7 +208,7 @@ static void look(struct sim *s, struct occurrence *o)
                 }
         }
         if (w->number == 0) {
-                m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_nodes));
+                m = sim_machine(s, (node_id)sim_between(s, 1, s->plan.n_machines));
                 if (is_served(s, m))
                         watch(s, w, m);
         }

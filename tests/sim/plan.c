@@ -84,7 +84,7 @@ static void draw_clocks(struct sim_plan *p, struct random *r)
 {
         bool drift = chance(r, 700), at_the_bound = chance(r, 700);
 
-        for (unsigned i = 1; drift && i <= p->n_nodes; i++)
+        for (unsigned i = 1; drift && i <= MEMBERS_MAX; i++)
                 p->ppm[i] = at_the_bound ? (chance(r, 500) ? PPM_MAX : -PPM_MAX)
                                          : (int)between(r, 0, 2 * PPM_MAX) - PPM_MAX;
         /*
@@ -121,6 +121,7 @@ static void draw_faults(struct sim_plan *p, struct random *r)
         p->aim_permyriad[AIM_PERSISTED] /= 10;
         p->aim_permyriad[AIM_COMMITTED] /= 10;
         p->aim_permyriad[AIM_HELD] /= 4;
+        p->aim_permyriad[AIM_MEMBERS] /= 4;
         if (!p->has_database)
                 p->fault_weight[FAULT_DATABASE_CRASH] = p->fault_weight[FAULT_DATABASE_HANG] = 0;
         /* Without an address nothing but the hands can stop a database. */
@@ -152,6 +153,37 @@ static void draw_short_reigns(struct sim_plan *p, struct random *r)
         p->large_permille = 400;
 }
 
+static void draw_snapshots(struct sim_plan *p, struct random *r)
+{
+        p->snapshot_max = between(r, 2 * USEC_PER_MSEC, 2 * USEC_PER_SEC);
+        p->snapshot_failure_permille = chance(r, 700) ? 0 : (unsigned)between(r, 10, 300);
+        p->snapshot_age = between(r, 2, 60) * USEC_PER_SEC;
+        if (chance(r, 700))
+                p->snapshot_bytes = between(r, 2000, chance(r, 500) ? 10000 : 100000);
+}
+
+/*
+ * Members that come and go. Those that can be master stay, so there are few of them. Who may be lost
+ * with its disk must not be needed by a disk that rots.
+ */
+static void draw_members(struct sim_plan *p, struct random *r)
+{
+        static const struct {
+                unsigned nodes, candidates;
+        } shapes[] = { { 1, 1 }, { 2, 1 }, { 3, 1 }, { 3, 1 },
+                       { 3, 2 }, { 4, 1 }, { 5, 1 }, { 5, 2 } };
+        size_t i = random_below(r, sizeof(shapes) / sizeof(shapes[0]));
+
+        p->n_nodes = shapes[i].nodes;
+        p->n_candidates = shapes[i].candidates;
+        p->n_machines = p->n_nodes + (unsigned)between(r, 1, 3);
+        p->change_every = between(r, 100, chance(r, 300) ? 500 : 4000) * USEC_PER_MSEC;
+        p->fault_weight[FAULT_DISK_ROT] = 0;
+        /* A clock that lies needs two others that do not, and there may be no three voters. */
+        for (unsigned k = 1; k <= MEMBERS_MAX; k++)
+                p->ppm[k] = p->ppm[k] > PPM_MAX ? PPM_MAX : p->ppm[k];
+}
+
 void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
 {
         struct random r = { .state = seed * 0x9e3779b97f4a7c15u + 1 };
@@ -168,7 +200,11 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
                            USEC_PER_MSEC;
         if (p->n_nodes >= 3 && chance(&r, 15))
                 draw_short_reigns(p, &r);
-        p->heal_all = !chance(&r, 250);
+        draw_snapshots(p, &r);
+        p->n_machines = p->n_nodes;
+        if (chance(&r, 300))
+                draw_members(p, &r);
+        p->heal_all = !chance(&r, 250) || p->change_every != 0;
         p->setup_max = 10 * USEC_PER_SEC;
         p->heal_bound = 30 * USEC_PER_SEC + 6 * p->ttl;
 }

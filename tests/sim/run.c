@@ -105,24 +105,28 @@ static void describe_plan(struct sim *s)
         const struct sim_plan *p = &s->plan;
 
         STORY(s, NULL,
-              "seed %llu: %u nodes, %u can be master, %zu services, TTL %llu ms, pre-vote %s, "
+              "seed %llu: %u members, %u machines, %u can be master, %zu services, TTL %llu ms, pre-vote %s, "
               "database %s, address %s, loss %u, delays %llu to %llu us, syncs %llu to %llu us",
-              (unsigned long long)p->seed, p->n_nodes, p->n_candidates, p->n_services,
-              (unsigned long long)(p->ttl / USEC_PER_MSEC), p->pre_vote ? "on" : "off",
-              p->has_database ? "yes" : "no", p->has_address ? "yes" : "no", p->loss_permille,
-              (unsigned long long)p->delay_min, (unsigned long long)p->delay_max,
-              (unsigned long long)p->sync_min, (unsigned long long)p->sync_max);
+              (unsigned long long)p->seed, p->n_nodes, p->n_machines, p->n_candidates,
+              p->n_services, (unsigned long long)(p->ttl / USEC_PER_MSEC),
+              p->pre_vote ? "on" : "off", p->has_database ? "yes" : "no",
+              p->has_address ? "yes" : "no", p->loss_permille, (unsigned long long)p->delay_min,
+              (unsigned long long)p->delay_max, (unsigned long long)p->sync_min,
+              (unsigned long long)p->sync_max);
 }
 
 static void begin(struct sim *s)
 {
         describe_plan(s);
-        for (unsigned i = 1; i <= s->plan.n_nodes; i++) {
+        for (unsigned i = 1; i <= s->plan.n_machines; i++) {
                 s->machines[i].id = (node_id)i;
+                if (i <= s->plan.n_nodes)
+                        member_found(s, &s->machines[i]);
                 machine_boot(s, &s->machines[i]);
         }
         client_start(s);
         observe_start(s);
+        member_start(s);
         operator_start(s);
         if (s->plan.has_database)
                 (void)sim_plan_at(s, s->now, database_tick, NULL);

@@ -12,12 +12,14 @@
 
 #include "election/base/random.h"
 #include "election/node.h"
+#include "election/snapshot.h"
 #include "tests/sim/clock.h"
 #include "tests/sim/history.h"
 #include "tests/sim/queue.h"
 
 enum {
         SIM_SERVICES_MAX = 2,
+        SIM_FILES_MAX = 4, /* snapshots that a disk keeps */
         SIM_WATCHERS = 3, /* clients that wait for changes */
         SIM_STEPS_MAX = 16, /* steps that hands carry out at a time, for one service */
         SIM_STORY_LINES = 200, /* what is shown before a violation */
@@ -46,6 +48,7 @@ enum sim_fault {
         FAULT_SWIZZLE, /* links stop one by one and come back in another order */
         FAULT_DISK_STALL,
         FAULT_DISK_SYNC, /* fails, which ends the engine */
+        FAULT_DISK_FULL,
         FAULT_DISK_ROT, /* in what was acknowledged: the log is refused from then on */
         FAULT_DATABASE_CRASH,
         FAULT_DATABASE_HANG,
@@ -71,13 +74,16 @@ enum sim_aim {
         AIM_STEP_ENDED,
         AIM_MOVED,
         AIM_SENT,
+        AIM_SNAPSHOT, /* taken, sent or installed */
+        AIM_MEMBERS, /* another member list is in force */
         AIMS,
 };
 
 /* What a seed draws before anything happens. */
 struct sim_plan {
         uint64_t seed;
-        unsigned n_nodes;
+        unsigned n_nodes; /* that found the cluster, and that are its members in the end */
+        unsigned n_machines; /* those behind the members are no members at first */
         unsigned n_candidates; /* nodes 1 to this one can be master; the others are witnesses */
         size_t n_services;
         usec_t length; /* faults go on for so long */
@@ -115,6 +121,11 @@ struct sim_plan {
         unsigned aim_permyriad[AIMS];
         unsigned large_permille; /* writes too large to share an append with another */
         usec_t request_every; /* mean time between requests of clients */
+        usec_t change_every; /* mean time between changes of the member list; 0: none */
+        uint64_t snapshot_bytes; /* of the log that call for a snapshot; 0: none are taken */
+        usec_t snapshot_age;
+        usec_t snapshot_max; /* what taking one lasts, at most */
+        unsigned snapshot_failure_permille;
         int ppm[MEMBERS_MAX + 1];
 };
 
@@ -129,20 +140,36 @@ enum disk_record_type {
         DISK_HARD_STATE,
         DISK_TRUNCATE,
         DISK_ENTRY,
+        DISK_SNAPSHOT, /* the log goes on from one */
+};
+
+/* A snapshot under its name: durable and whole. */
+struct disk_file {
+        uint64_t index;
+        uint64_t term;
+        uint8_t *bytes;
+        size_t n;
 };
 
 struct disk_record {
         enum disk_record_type type;
-        uint64_t term; /* HARD_STATE */
+        uint64_t term; /* HARD_STATE, SNAPSHOT */
         node_id vote;
-        uint64_t index; /* TRUNCATE, ENTRY */
+        uint64_t index; /* TRUNCATE, ENTRY, SNAPSHOT */
+        bool resets; /* SNAPSHOT */
         struct disk_entry entry;
 };
 
 struct disk {
         uint64_t term;
         node_id vote;
-        struct disk_entry *entries; /* durable; index 1 first */
+        uint64_t incarnation; /* random for each new log */
+        uint64_t base; /* index of the snapshot that the log goes on from; 0: none */
+        uint64_t base_term;
+        struct disk_file files[SIM_FILES_MAX]; /* oldest first */
+        size_t n_files;
+        struct disk_file arriving; /* what was received of a snapshot */
+        struct disk_entry *entries; /* durable; the one behind the base first */
         size_t n_entries;
         size_t n_entries_max;
         struct disk_record *pending; /* in the order of writing, not durable yet */
@@ -155,6 +182,7 @@ struct disk {
         uint64_t life;
         usec_t stalled_until;
         bool fails; /* the next sync does */
+        usec_t full_until;
         bool rotten; /* nobody starts with it any more */
 };
 
@@ -218,12 +246,17 @@ struct engine {
         bool was_leader;
         uint64_t term_led;
         uint64_t index_checked; /* committed, and compared with what others committed */
+        uint64_t seen[MEMBERS_MAX + 1]; /* the disks behind the other members */
+        node_id way_back[MEMBERS_MAX + 1]; /* machines that know more than our own list says */
         uint64_t change_next; /* of the store: not compared with what others show */
         uint64_t index_read; /* of the store: what a plain read has shown */
 };
 
 struct machine {
-        node_id id;
+        node_id id; /* the machine's number; its name and its port say it, too */
+        node_id node; /* the member that it is, or was; nobody: it has no log */
+        struct members joined; /* whom it was told to join */
+        bool wants_to_join;
         bool up;
         uint64_t boot; /* counts */
         usec_t suspended_until;
@@ -250,6 +283,7 @@ enum request_kind {
         REQUEST_WRITE,
         REQUEST_READ,
         REQUEST_ORDER,
+        REQUEST_CHANGE, /* of the member list */
 };
 
 struct request {
@@ -315,6 +349,18 @@ struct tally {
         uint64_t stalls;
         uint64_t syncs_failed;
         uint64_t disks_lost;
+        uint64_t disks_full;
+        uint64_t writes_full; /* refused for want of room */
+        uint64_t snapshots_taken;
+        uint64_t snapshots_installed;
+        uint64_t snapshots_failed;
+        uint64_t starts_from_snapshot;
+        uint64_t member_changes; /* that were carried out */
+        uint64_t member_refusals;
+        uint64_t member_lists; /* in force, each counted once */
+        uint64_t joins;
+        uint64_t machines_lost; /* with their disks */
+        uint64_t messages_foreign; /* of or for a member that is another machine now */
         uint64_t aimed;
         uint64_t writes_acknowledged;
         uint64_t writes_unknown;
@@ -352,6 +398,9 @@ struct sim {
         char failure[SIM_FAILURE_SIZE];
         char waiting_for[SIM_FAILURE_SIZE]; /* what is not at rest yet */
         uint64_t digest; /* of all that happened */
+        struct members members; /* the newest list that was committed anywhere */
+        node_id doomed; /* a machine that will be lost, if nobody is missed by then */
+        usec_t doomed_at; /* until then, the member list is left alone */
 
         /* What must hold for the whole cluster. */
         node_id *leaders; /* by term */
@@ -448,12 +497,43 @@ bool engine_is_listening(const struct sim *s, const struct machine *m);
 bool engine_takes(struct sim *s, struct occurrence *o);
 
 /* network.c */
-void network_send(struct sim *s, struct machine *from, node_id to, const uint8_t *bytes, size_t n);
+/* To the machine that @from takes for the member @id. */
+void network_send(struct sim *s, struct machine *from, node_id id, const uint8_t *bytes, size_t n);
 bool network_is_cut(const struct sim *s, node_id from, node_id to);
 void network_cut(struct sim *s, node_id from, node_id to, usec_t length);
 void network_clog(struct sim *s, node_id from, node_id to, usec_t length);
 
+/* member.c: which machine is which member, and who changes that. */
+void member_start(struct sim *s);
+void member_found(struct sim *s, struct machine *m); /* makes it one of the first members */
+/* The list that @m goes by: who may talk to it, and where the others are. */
+const struct members *member_list(const struct machine *m);
+/* The machine where @m looks for the member @id, or NULL. */
+struct machine *member_machine(struct sim *s, const struct machine *m, node_id id);
+/* Whether @m takes @from for the member that it says it is. */
+bool member_accepts(struct machine *m, const struct machine *from);
+/* A configuration is committed for the first time. */
+void member_committed(struct sim *s, const struct raft_entry *e);
+/* Whether @m sees the founders as the members, as it must in the end. */
+bool member_is_settled(const struct sim *s, const struct machine *m);
+
+/* snapshot.c: the files of a member beside its log. */
+void snapshot_take(struct sim *s, struct machine *m, const struct node_effect *e);
+void snapshot_read(struct sim *s, struct machine *m, const struct node_effect *e);
+void snapshot_receive(struct sim *s, struct machine *m, const struct node_effect *e);
+/* The store that the log of @m goes on from, and the configuration there; NULL without a snapshot. */
+struct snapshot_reader *snapshot_load(struct sim *s, const struct machine *m);
+
 /* disk.c */
+/* A new, empty log. */
+void disk_wipe(struct sim *s, struct machine *m);
+bool disk_is_full(const struct sim *s, const struct machine *m);
+void disk_fill(struct sim *s, struct machine *m, usec_t length);
+/* The engine hears soon whether there is room. */
+void disk_tell_space(struct sim *s, struct machine *m, usec_t delay);
+/* What is written under a name once and for all; takes over the bytes. */
+void disk_add_file(struct disk *d, struct disk_file file);
+const struct disk_file *disk_find_file(const struct disk *d, uint64_t index, uint64_t term);
 void disk_write(struct sim *s, struct machine *m, const struct raft_persist *p);
 /* A prefix of what was written and not synced survives. */
 void disk_crash(struct sim *s, struct machine *m);
@@ -505,6 +585,7 @@ void client_order(struct sim *s, struct machine *m, enum node_order order, size_
                   node_id target);
 /* For a while @reader is asked for reads, and all others for writes, many times. */
 void client_insist(struct sim *s, node_id reader, usec_t length);
+void client_change(struct sim *s, struct machine *m, const struct node_change *change);
 /* The engine is gone: its clients will never know. */
 void client_engine_gone(struct sim *s, struct machine *m);
 

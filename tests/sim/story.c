@@ -23,8 +23,9 @@ static struct describe_names names_of(const struct sim *s)
         struct describe_names names = { .services = service_names,
                                         .n_services = s->plan.n_services };
 
-        for (unsigned i = 1; i <= MEMBERS_MAX; i++)
-                names.members[i] = member_names[i];
+        for (unsigned i = 1; i <= s->plan.n_machines; i++)
+                if (s->machines[i].node != NODE_NOBODY)
+                        names.members[s->machines[i].node] = member_names[i];
         return names;
 }
 
