@@ -46,19 +46,28 @@ static void list_of_conf(const struct conf *conf, struct members *ret)
         }
 }
 
+/*
+ * Who joins has no list but the one that the log brings, also when the log has begun to come and the
+ * list has not: with what the configuration says, it could elect itself.
+ */
 int engine_members_found(struct engine *e, struct members *ret)
 {
         bool is_empty = e->recovered.n_entries == 0 && e->recovered.snapshot_index == 0;
-        int r = 0;
+        struct joining j;
+        int r = joining_read(e->dir, &j);
 
-        if (is_empty)
-                r = joining_read(e->dir, &e->joined);
-        if (r < 0 && r != -ENOENT)
-                return log_error(r, "cannot read whom to join from %s", e->dir);
-        if (e->joined.n > 0)
-                *ret = (struct members){ 0 };
-        else
+        *ret = (struct members){ 0 };
+        if (r == 0 && (j.node != e->recovered.identity.node ||
+                       j.cluster_id != e->recovered.identity.cluster_id))
+                r = -EBADMSG;
+        if (r == -ENOENT)
                 list_of_conf(e->conf, ret);
+        else if (r < 0 && is_empty)
+                return log_error(r, "cannot read whom to join from %s", e->dir);
+        else if (r < 0)
+                (void)log_warning(r, "cannot read whom this node has joined from %s", e->dir);
+        else
+                e->joined = j.members;
         return 0;
 }
 

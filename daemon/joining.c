@@ -91,7 +91,8 @@ static int unprint(const char *token, uint8_t ret[static BYTES_MAX], size_t *ret
                 n_bits -= 8;
                 ret[(*ret_n)++] = (uint8_t)(group >> n_bits);
         }
-        return 0;
+        /* What is left over of the last digit says nothing, and nothing else is whole. */
+        return n_bits >= 6 || (group & ((1u << n_bits) - 1)) != 0 ? -EINVAL : 0;
 }
 
 int joining_parse(const char *token, struct joining *ret,
@@ -107,23 +108,51 @@ int joining_parse(const char *token, struct joining *ret,
         return -EINVAL;
 }
 
+/* So few bytes are written at once, or the disk is full. */
+static int write_all(int fd, const struct buffer *b)
+{
+        ssize_t n = write(fd, b->bytes, b->n);
+
+        if (n < 0)
+                return -errno;
+        if ((size_t)n != b->n)
+                return -ENOSPC;
+        return fsync(fd) < 0 ? -errno : 0;
+}
+
+static int write_into(int dir_fd, const struct joining *j)
+{
+        int fd = openat(dir_fd, FILE_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), r;
+        struct buffer b = { 0 };
+
+        if (fd < 0)
+                return -errno;
+        encode(j, &b);
+        r = write_all(fd, &b);
+        (void)close(fd); /* it was synced, or failed before */
+        buffer_done(&b);
+        return r < 0 ? r : fsync(dir_fd) < 0 ? -errno : 0;
+}
+
 /* Directory and file are durable when this returns 0. */
 static int write_file(const char *dir, const struct joining *j)
 {
-        struct buffer b = { 0 };
-        int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd = -1, r = 0;
+        int dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), r;
 
-        encode(j, &b);
-        if (dir_fd >= 0)
-                fd = openat(dir_fd, FILE_NAME, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (fd < 0 || write(fd, b.bytes, b.n) != (ssize_t)b.n || fsync(fd) < 0 || fsync(dir_fd) < 0)
-                r = errno ? -errno : -EIO;
-        if (fd >= 0)
-                (void)close(fd);
-        if (dir_fd >= 0)
-                (void)close(dir_fd);
-        buffer_done(&b);
+        if (dir_fd < 0)
+                return -errno;
+        r = write_into(dir_fd, j);
+        (void)close(dir_fd);
         return r;
+}
+
+/* A log that is there stays as it is: what says of it whom it joined, too. */
+static bool has_log(const char *dir)
+{
+        char path[PATH_MAX];
+
+        (void)snprintf(path, sizeof(path), "%s/" WAL_META_NAME, dir);
+        return access(path, F_OK) == 0;
 }
 
 int joining_prepare(const char *dir, const struct joining *j,
@@ -138,6 +167,13 @@ int joining_prepare(const char *dir, const struct joining *j,
                 (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot create %.200s", dir);
                 return r;
         }
+        if (has_log(dir)) {
+                (void)snprintf(complaint, JOINING_COMPLAINT_SIZE,
+                               "%.100s holds a log already. Set another data directory, or move "
+                               "this one away if nothing of it is needed",
+                               dir);
+                return -EEXIST;
+        }
         r = write_file(dir, j);
         if (r < 0) {
                 (void)snprintf(complaint, JOINING_COMPLAINT_SIZE, "cannot write into %.200s", dir);
@@ -149,11 +185,10 @@ int joining_prepare(const char *dir, const struct joining *j,
         return r;
 }
 
-int joining_read(const char *dir, struct members *ret)
+int joining_read(const char *dir, struct joining *ret)
 {
         char path[PATH_MAX];
         uint8_t bytes[BYTES_MAX];
-        struct joining j;
         ssize_t n;
         int fd, r;
 
@@ -162,9 +197,7 @@ int joining_read(const char *dir, struct members *ret)
         if (fd < 0)
                 return -errno;
         n = read(fd, bytes, sizeof(bytes));
-        r = n < 0 ? -errno : decode(bytes, (size_t)n, &j);
+        r = n < 0 ? -errno : decode(bytes, (size_t)n, ret);
         (void)close(fd);
-        if (r == 0)
-                *ret = j.members;
         return r;
 }

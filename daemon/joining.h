@@ -34,5 +34,8 @@ int joining_parse(const char *token, struct joining *ret,
 int joining_prepare(const char *dir, const struct joining *j,
                     char complaint[static JOINING_COMPLAINT_SIZE]);
 
-/* Whom the member with its log in @dir joins. Returns 0, -ENOENT if it joins nobody, or -EBADMSG. */
-int joining_read(const char *dir, struct members *ret);
+/*
+ * Whom the member with its log in @dir joins, or has joined. Returns 0, -ENOENT if it was in the
+ * cluster from its founding on, or -EBADMSG.
+ */
+int joining_read(const char *dir, struct joining *ret);

@@ -21,7 +21,7 @@
 #include "election/base/memory.h"
 
 #define LOCK_NAME "lock"
-#define META_NAME "meta"
+#define META_NAME WAL_META_NAME
 #define META_NEW_NAME "meta.new"
 #define SEGMENT_PREFIX "wal-"
 

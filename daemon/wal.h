@@ -110,6 +110,9 @@ struct wal_batch {
 int wal_open(const char *dir, const struct wal_options *options, struct wal **ret,
              struct wal_recovered *ret_recovered, struct wal_complaint *ret_complaint);
 
+/* The file that is in a directory with a log. */
+#define WAL_META_NAME "meta"
+
 /* What a log begins with that is not the first of a new cluster. */
 struct wal_founding {
         struct wal_identity identity; /* in full */
