@@ -228,7 +228,9 @@ void client_answered(struct sim *s, struct machine *m, const struct node_effect 
                 s->tally.member_refusals += r->kind == REQUEST_CHANGE;
                 if (r->kind == REQUEST_CHANGE)
                         STORY(s, m, "the change is not made: %s", e->text ? e->text : "");
-                if (e->outcome != NODE_NO_QUORUM)
+                /* Of a message that the network repeats one may be refused and one not. */
+                if (e->outcome != NODE_NO_QUORUM &&
+                    (e->outcome != NODE_FULL || s->plan.duplicate_permille == 0))
                         history_refused(s->history, e->request);
         } else if (r->kind == REQUEST_CHANGE) {
                 s->tally.member_changes++;

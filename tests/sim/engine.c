@@ -143,8 +143,7 @@ void engine_start(struct sim *s, struct machine *m)
         e->index_checked = m->disk.base;
         e->change_next = 1;
         e->index_read = 0;
-        memset(e->seen, 0, sizeof(e->seen));
-        memset(e->way_back, 0, sizeof(e->way_back));
+        memset(e->met, 0, sizeof(e->met));
         e->fed = machine_clock(s, m);
         STORY(s, m, "the engine starts with %zu entries of term %llu behind %llu",
               m->disk.n_entries, (unsigned long long)m->disk.term,
@@ -152,8 +151,10 @@ void engine_start(struct sim *s, struct machine *m)
         e->node = node_of(s, m, snapshot);
         snapshot_reader_free(snapshot);
         hands_greet(s, m);
-        if (disk_is_full(s, m))
+        if (disk_is_full(s, m)) {
                 disk_tell_space(s, m, sim_between(s, 0, 10 * USEC_PER_MSEC));
+                disk_tell_space(s, m, m->disk.full_until + 1 - s->now);
+        }
         arm(s, m);
 }
 

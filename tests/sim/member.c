@@ -44,12 +44,11 @@ void member_found(struct sim *s, struct machine *m)
         }
 }
 
-/* The newer one of what the log says and whom it was told to join: a snapshot may be older. */
 const struct members *member_list(const struct machine *m)
 {
-        const struct members *list = node_members(m->engine.node);
+        const struct members *list = node_contacts(m->engine.node);
 
-        return list->n > 0 && list->index >= m->joined.index ? list : &m->joined;
+        return list->n > 0 ? list : &m->joined;
 }
 
 struct machine *member_machine(struct sim *s, const struct machine *m, node_id id)
@@ -57,36 +56,18 @@ struct machine *member_machine(struct sim *s, const struct machine *m, node_id i
         const struct member *member = members_by_id(member_list(m), id);
         struct machine *ret = member ? machine_at(s, &member->peer) : NULL;
 
-        if (m->engine.way_back[id] != NODE_NOBODY)
-                return sim_machine(s, m->engine.way_back[id]);
         if (!ret || ret->node != id ||
             (member->incarnation != 0 && member->incarnation != ret->disk.incarnation))
                 return NULL;
         return ret;
 }
 
-static bool is_known(const struct machine *m, const struct machine *from)
+bool member_accepts(const struct machine *m, const struct machine *from)
 {
         const struct member *member = members_by_id(member_list(m), from->node);
 
         return member && member->peer.port == PORT + from->id &&
                (member->incarnation == 0 || member->incarnation == from->disk.incarnation);
-}
-
-/*
- * Who was away for long does not know the others any more, but they know it: who has a newer list is
- * right, and is answered where it came from.
- */
-bool member_accepts(struct machine *m, const struct machine *from)
-{
-        if (is_known(m, from)) {
-                m->engine.way_back[from->node] = NODE_NOBODY;
-                return true;
-        }
-        if (!from->engine.running || member_list(from)->index <= member_list(m)->index)
-                return false;
-        m->engine.way_back[from->node] = from->id;
-        return true;
 }
 
 static void tell_list(struct sim *s, const struct members *list)

@@ -6,6 +6,7 @@
 
 /* What is under way at one time, beyond which the members only occupy one another. */
 #define UNDER_WAY_MAX 20000
+#define CONNECT_EVERY (200 * USEC_PER_MSEC)
 
 bool network_is_cut(const struct sim *s, node_id from, node_id to)
 {
@@ -41,14 +42,16 @@ void network_clog(struct sim *s, node_id from, node_id to, usec_t length)
               sim_node_name(s, to));
 }
 
-/* Whose disk is behind a member is known as soon as there is a connection. */
-static void introduce(struct sim *s, struct machine *m, node_id from, uint64_t incarnation)
+/* Whose disk is behind a member is known as soon as there is a connection, and told each time. */
+static void introduce(struct sim *s, struct machine *m, const struct machine *from)
 {
-        struct node_event event = { .type = NODE_SEEN, .from = from, .incarnation = incarnation };
+        struct node_event event = { .type = NODE_SEEN,
+                                    .from = from->node,
+                                    .incarnation = from->disk.incarnation };
 
-        if (m->engine.seen[from] == incarnation)
+        if (m->engine.met[from->id] == from->engine.life)
                 return;
-        m->engine.seen[from] = incarnation;
+        m->engine.met[from->id] = from->engine.life;
         engine_feed(s, m, &event);
 }
 
@@ -75,11 +78,44 @@ static void arrive(struct sim *s, struct occurrence *o)
                 s->tally.messages_foreign++;
                 return;
         }
-        introduce(s, m, o->from, o->number);
+        if (from->engine.running)
+                introduce(s, m, from);
         if (!m->engine.running || m->engine.life != o->life)
                 return;
         engine_feed(s, m, &event);
         fault_aim(s, m, AIM_RECEIVED);
+}
+
+static bool is_up(const struct sim *s, const struct machine *m)
+{
+        return engine_is_listening(s, m) && machine_is_awake(s, m) &&
+               s->now >= m->engine.paused_until;
+}
+
+/* The members connect to one another though they have nothing to say. */
+static void connect_all(struct sim *s, struct occurrence *o)
+{
+        for (unsigned a = 1; a <= s->plan.n_machines; a++)
+                for (unsigned b = 1; b <= s->plan.n_machines; b++) {
+                        struct machine *m = sim_machine(s, (node_id)a);
+                        struct machine *other = sim_machine(s, (node_id)b);
+
+                        if (a == b || !is_up(s, m) || !is_up(s, other) ||
+                            network_is_cut(s, m->id, other->id) ||
+                            network_is_cut(s, other->id, m->id))
+                                continue;
+                        if (member_accepts(m, other) && member_accepts(other, m))
+                                introduce(s, m, other);
+                        else
+                                m->engine.met[b] = 0;
+                }
+        queue_plan_again(&s->queue, o, s->now + CONNECT_EVERY);
+}
+
+void network_start(struct sim *s)
+{
+        if (s->plan.change_every != 0)
+                (void)sim_plan_at(s, s->now, connect_all, NULL);
 }
 
 static usec_t delay_of(struct sim *s)

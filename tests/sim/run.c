@@ -127,6 +127,7 @@ static void begin(struct sim *s)
         client_start(s);
         observe_start(s);
         member_start(s);
+        network_start(s);
         operator_start(s);
         if (s->plan.has_database)
                 (void)sim_plan_at(s, s->now, database_tick, NULL);

@@ -246,8 +246,7 @@ struct engine {
         bool was_leader;
         uint64_t term_led;
         uint64_t index_checked; /* committed, and compared with what others committed */
-        uint64_t seen[MEMBERS_MAX + 1]; /* the disks behind the other members */
-        node_id way_back[MEMBERS_MAX + 1]; /* machines that know more than our own list says */
+        uint64_t met[MEMBERS_MAX + 1]; /* lives of the engines of other machines */
         uint64_t change_next; /* of the store: not compared with what others show */
         uint64_t index_read; /* of the store: what a plain read has shown */
 };
@@ -497,6 +496,7 @@ bool engine_is_listening(const struct sim *s, const struct machine *m);
 bool engine_takes(struct sim *s, struct occurrence *o);
 
 /* network.c */
+void network_start(struct sim *s);
 /* To the machine that @from takes for the member @id. */
 void network_send(struct sim *s, struct machine *from, node_id id, const uint8_t *bytes, size_t n);
 bool network_is_cut(const struct sim *s, node_id from, node_id to);
@@ -511,7 +511,7 @@ const struct members *member_list(const struct machine *m);
 /* The machine where @m looks for the member @id, or NULL. */
 struct machine *member_machine(struct sim *s, const struct machine *m, node_id id);
 /* Whether @m takes @from for the member that it says it is. */
-bool member_accepts(struct machine *m, const struct machine *from);
+bool member_accepts(const struct machine *m, const struct machine *from);
 /* A configuration is committed for the first time. */
 void member_committed(struct sim *s, const struct raft_entry *e);
 /* Whether @m sees the founders as the members, as it must in the end. */
