@@ -7,14 +7,17 @@ FUZZ ?= $(patsubst tests/fuzz/fuzz-%.c,%,$(wildcard tests/fuzz/fuzz-*.c))
 FUZZ_SOURCES_conf          := $(wildcard conf/*.c)
 FUZZ_SOURCES_store-command := $(wildcard election/store/*.c)
 FUZZ_SOURCES_store-snapshot := $(wildcard election/store/*.c)
+FUZZ_SOURCES_snapshot      := election/snapshot.c $(wildcard election/store/*.c election/raft/*.c)
+FUZZ_SOURCES_members       := election/members.c daemon/joining.c $(wildcard daemon/wal*.c)
 FUZZ_SOURCES_raft-message  := $(wildcard election/raft/*.c)
+FUZZ_SOURCES_node-message  := $(foreach room,. raft store failover,$(wildcard election/$(room)/*.c))
 FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
 FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
 FUZZ_SOURCES_http          := daemon/http-parse.c daemon/api-form.c daemon/api-keys-parse.c election/store/path.c
 
 $(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c
 	@mkdir -p $(@D)
-	$(Q)clang -fsanitize=fuzzer,address,undefined -g -O1 -std=c17 -D_GNU_SOURCE -I. -o $@ $< \
+	$(Q)clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -g -O1 -std=c17 -D_GNU_SOURCE -I. -o $@ $< \
 		$(FUZZ_SOURCES_$*) $(wildcard election/base/*.c) $(call pkg_libs,libconfuse)
 
 .PHONY: fuzz
