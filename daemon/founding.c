@@ -19,7 +19,7 @@
 #include "daemon/snapshots.h"
 #include "election/snapshot.h"
 
-enum { PIECE = 64 * 1024 };
+enum { PIECE = 16 * 1024 };
 
 /*
  * How far a restored cluster jumps ahead of its backup: epochs are indexes of the log, and those that
@@ -88,7 +88,7 @@ struct restoring {
 
 static int read_backup(const char *path, struct snapshot_reader *reader)
 {
-        static uint8_t bytes[PIECE];
+        uint8_t bytes[PIECE];
         int fd = open(path, O_RDONLY | O_CLOEXEC), r = 0;
         ssize_t n;
 
@@ -136,16 +136,54 @@ static int verify_end(void *userdata)
         return snapshot_reader_is_whole(*reader) ? 0 : -EBADMSG;
 }
 
+static bool holds_lease(const struct store *s, node_id id)
+{
+        const struct store_lease *l;
+
+        for (size_t i = 0; (l = store_lease_at(s, i)) != NULL; i++) {
+                if (l->state != STORE_LEASE_FREE && l->holder == id)
+                        return true;
+        }
+        return false;
+}
+
+/*
+ * Who we are in the restored cluster: an id without a lease, because we would give a lease in our
+ * name back at once, and its holder may be another machine, which lives; our own one if it is such,
+ * else one that nobody had. NODE_NOBODY if there is none.
+ */
+static node_id choose_id(const struct restoring *r, const char *name)
+{
+        struct raft_membership m;
+        struct members list = { 0 };
+        const struct member *self;
+        node_id second = NODE_NOBODY;
+
+        if (snapshot_membership(&r->head, &m))
+                (void)members_decode(m.context, m.n_context, &list);
+        self = members_by_name(&list, name);
+        if (self && !holds_lease(r->store, self->id))
+                return self->id;
+        for (node_id id = 1; id <= MEMBERS_MAX; id++) {
+                if (holds_lease(r->store, id))
+                        continue;
+                if (!members_by_id(&list, id))
+                        return id;
+                second = id;
+        }
+        return second;
+}
+
 /* The one member that a restored cluster begins with. */
-static void put_members(const struct conf *conf, struct buffer *b)
+static void put_members(const struct conf *conf, node_id id, struct buffer *b)
 {
         const struct conf_member *self = conf_member_by_id(conf, conf->self);
         struct member m = {
-                .id = conf->self,
+                .id = id,
                 .peer = { .address = self->address, .port = self->raft_port },
                 .api = { .address = self->address, .port = self->api_port },
         };
-        struct members list = { .id_last = conf->self };
+        struct members list = { .id_last = id };
         struct raft_members ids;
 
         (void)strncpy(m.name, self->name, NAME_SIZE - 1);
@@ -173,14 +211,20 @@ static int found(const struct conf *conf, const char *dir, struct restoring *r)
         struct buffer members = { 0 };
         struct wal_complaint complaint = { 0 };
         struct wal_founding founding = {
-                .identity = { .cluster_id = new_cluster_id(conf), .node = conf->self },
+                .identity = { .cluster_id = new_cluster_id(conf),
+                              .node = choose_id(r, conf->node.name) },
                 .generation = 1,
                 .snapshot_index = r->head.index + EPOCHS_AHEAD,
                 .snapshot_term = r->head.term + 1,
         };
         int result;
 
-        put_members(conf, &members);
+        if (founding.identity.node == NODE_NOBODY)
+                return log_error(-EINVAL,
+                                 "each of the %d possible members holds a lease in the "
+                                 "backup",
+                                 MEMBERS_MAX);
+        put_members(conf, founding.identity.node, &members);
         r->head = (struct snapshot_head){ .cluster_id = founding.identity.cluster_id,
                                           .index = founding.snapshot_index,
                                           .term = founding.snapshot_term,
@@ -206,6 +250,8 @@ static int restore(const struct conf *conf, const char *backup, struct restoring
                 return log_error(-EINVAL, "%s is a backup of another cluster than \"%s\"", backup,
                                  conf->cluster.name);
         r->store = snapshot_reader_take(r->reader, INSTANT_NEVER);
+        if (!r->store)
+                return log_error(-EBADMSG, "%s is a whole file, but no backup of a store", backup);
         result = enter(conf, dir);
         return result < 0 ? result : found(conf, dir, r);
 }

@@ -253,7 +253,8 @@ static void drop_first(struct bench_machine *m, size_t n)
         for (size_t i = 0; i < n; i++)
                 free((void *)m->entries[i].bytes);
         m->n_entries -= n;
-        memmove(m->entries, m->entries + n, m->n_entries * sizeof(*m->entries));
+        if (m->n_entries > 0)
+                memmove(m->entries, m->entries + n, m->n_entries * sizeof(*m->entries));
 }
 
 /* The log goes on from a snapshot, of which there must be the file. */
