@@ -11,6 +11,11 @@
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
+enum {
+        APPLIED_AT_ONCE = 2048, /* entries that one step applies, */
+        APPLIED_BYTES = 8 << 20, /* and hardly more bytes than that */
+};
+
 #define HAND_OVER_AGAIN_AFTER (5 * USEC_PER_SEC) /* if the disk is full and nobody took over */
 
 struct node_effect *node_add(struct node *n, enum node_effect_type type)
@@ -219,12 +224,24 @@ static void apply_entry(struct node *n, const struct raft_entry *entry)
                 node_lease_applied(n, &result);
 }
 
-static void apply_committed(struct node *n, uint64_t index)
+static bool is_behind(const struct node *n)
 {
-        while (n->index_applied < index) {
+        return n->index_applied < raft_index_committed(n->raft);
+}
+
+/*
+ * After a start all that the log holds is found to be committed at once: it is applied bit by bit,
+ * so that members and clients need not wait for the whole of it.
+ */
+static void apply_some(struct node *n)
+{
+        size_t n_bytes = 0;
+
+        for (unsigned i = 0; is_behind(n) && i < APPLIED_AT_ONCE && n_bytes < APPLIED_BYTES; i++) {
                 const struct raft_entry *entry = raft_entry_at(n->raft, n->index_applied + 1);
 
                 assert(entry);
+                n_bytes += entry->n;
                 apply_entry(n, entry);
         }
 }
@@ -308,8 +325,8 @@ void node_feed_raft(struct node *n, const struct raft_event *event)
         raft_step(n->raft, event, &effects);
         for (size_t i = 0; i < effects.n; i++)
                 carry_out(n, &effects.list[i]);
-        if (raft_index_committed(n->raft) > n->index_applied)
-                apply_committed(n, raft_index_committed(n->raft));
+        if (raft_index_committed(n->raft) - n->index_applied <= APPLIED_AT_ONCE)
+                apply_some(n);
 }
 
 static void look_at_raft(struct node *n)
@@ -474,6 +491,8 @@ void node_step(struct node *n, const struct node_event *event, struct node_effec
         begin(n, event);
         take_event(n, event);
         look_at_raft(n);
+        if (!event->more)
+                apply_some(n);
         if (raft_leader(n->raft) != NODE_NOBODY)
                 n->leader_known = n->now;
         look_at_catch_up(n);
@@ -493,7 +512,7 @@ struct instant node_deadline(const struct node *n)
 {
         struct instant deadline = raft_deadline(n->raft);
 
-        if (n->n_proposals > 0 || n->holds_back)
+        if (n->n_proposals > 0 || n->holds_back || is_behind(n))
                 return n->now;
         if (!n->current && raft_leader(n->raft) != NODE_NOBODY)
                 deadline = instant_earlier(deadline, n->catch_up_at);

@@ -319,6 +319,41 @@ static void full_disk_refuses_writes_and_hands_leadership_on(void **state)
         bench_done(&b);
 }
 
+/* The next thing that happens at a machine that is alone. */
+static void go_on(struct bench *b)
+{
+        b->now = instant_later(b->now, node_deadline(b->machines[1].node));
+        bench_feed(b, 1, (struct node_event){ .type = NODE_TIMEOUT });
+}
+
+static void log_of_a_start_is_applied_bit_by_bit(void **state)
+{
+        const struct raft *raft;
+        uint64_t last, read;
+        struct bench b;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ .n_nodes = 1, .no_resources = true });
+        bench_lead(&b, 1);
+        for (unsigned i = 0; i < 10000; i++)
+                (void)write_set(&b, 1, "x");
+        last = store_index(node_store(b.machines[1].node));
+        bench_stop(&b, 1);
+        bench_run(&b, 1, false);
+        raft = node_raft(b.machines[1].node);
+        while (raft_index_committed(raft) < last)
+                go_on(&b);
+        assert_true(store_index(node_store(b.machines[1].node)) < last / 2);
+        read = ++b.request;
+        bench_feed(&b, 1, (struct node_event){ .type = NODE_READ, .request = read });
+        assert_null(bench_answer(&b, read)); /* what it waits for is not applied yet */
+        while (!bench_answer(&b, read))
+                go_on(&b);
+        assert_int_equal(bench_answer(&b, read)->effect.outcome, NODE_OK);
+        assert_true(store_index(node_store(b.machines[1].node)) >= last);
+        bench_done(&b);
+}
+
 int main(void)
 {
         const struct CMUnitTest tests[] = {
@@ -332,6 +367,7 @@ int main(void)
                 cmocka_unit_test(every_request_is_answered_once_when_there_is_no_quorum),
                 cmocka_unit_test(without_a_leader_clients_are_told_soon_and_for_good),
                 cmocka_unit_test(full_disk_refuses_writes_and_hands_leadership_on),
+                cmocka_unit_test(log_of_a_start_is_applied_bit_by_bit),
                 cmocka_unit_test(history_is_written_though_the_leader_was_lost_for_a_moment),
         };
 
