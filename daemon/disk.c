@@ -270,15 +270,20 @@ static bool may_prepare(const struct disk *d)
         return d->wants_prepare && instant_reached(d->prepare_at, clock_now());
 }
 
-/* A piece of the next segment. */
-static void prepare(struct disk *d)
+/* A piece of the next segment. Returns a negative error of the log. */
+static int prepare(struct disk *d)
 {
         int r = wal_prepare(d->w);
 
+        if (wal_is_poisoned(d->w)) {
+                tell(d, 0, r, 0);
+                return r;
+        }
         tell_space(d, r < 0 ? r : 0);
         d->wants_prepare = r != 0;
         if (r < 0)
                 d->prepare_at = instant_after(clock_now(), PREPARE_AGAIN);
+        return 0;
 }
 
 /*
@@ -289,10 +294,8 @@ static int idle(struct disk *d)
 {
         int timeout = -1, r = 0;
 
-        if (may_prepare(d)) {
-                prepare(d);
-                return 0;
-        }
+        if (may_prepare(d))
+                return prepare(d);
         if (d->wants_prepare || wal_wants_mark(d->w))
                 timeout = MARK_IDLE_MSEC;
         if (!sleep_until_woken(d, timeout, false) && wal_wants_mark(d->w))
@@ -305,10 +308,9 @@ static int idle(struct disk *d)
 }
 
 /* Under load the next segment must be ready, too, when the active one is full. */
-static void keep_up(struct disk *d)
+static int keep_up(struct disk *d)
 {
-        if (wal_is_behind(d->w) && may_prepare(d))
-                prepare(d);
+        return wal_is_behind(d->w) && may_prepare(d) ? prepare(d) : 0;
 }
 
 static void *run(void *userdata)
@@ -329,7 +331,7 @@ static void *run(void *userdata)
                         r = idle(d);
                 jobs_free(jobs);
                 if (jobs && r == 0)
-                        keep_up(d);
+                        r = keep_up(d);
         }
         return NULL;
 }

@@ -1,7 +1,7 @@
 /*
  * The disk thread: the event loop hands it changes of the durable state and goes on; the thread
- * writes all that is queued with one sync and says so through a descriptor. It is the only thread of
- * the daemon, and nothing but the log is shared with it.
+ * writes all that is queued with one sync and says so through a descriptor. Nothing
+ * but the queue is shared with it; the log belongs to it alone.
  */
 #pragma once
 

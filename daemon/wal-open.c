@@ -27,6 +27,7 @@
 
 enum {
         SEGMENT_DIGITS = 16,
+        ROOM_MIN = 64 << 10, /* for votes, leases and their end, for a while */
         FILE_BYTES_MAX = 256 << 20, /* larger than any segment: not one of ours */
 };
 
@@ -398,6 +399,37 @@ static void continue_from(struct recovery *rec)
         }
 }
 
+static bool is_full(int r)
+{
+        return r == -ENOSPC || r == -EDQUOT;
+}
+
+/*
+ * On a full disk the last segment gives back what it had laid out beyond its end, and a shorter one
+ * does: this member can vote and follow on it, see wal_prepare().
+ */
+static int lay_out_fresh(struct recovery *rec, size_t n_bytes)
+{
+        struct wal *w = rec->w;
+        size_t n_wanted = n_bytes > w->segment_bytes ? n_bytes : w->segment_bytes;
+        int r = wal_has_room(w, n_wanted) ? wal_lay_out_spare(w, n_wanted) : -ENOSPC;
+
+        if (is_full(r) && w->fd >= 0)
+                wal_cut_file(w->fd, rec->replay.end);
+        for (; is_full(r) && n_wanted >= n_bytes + ROOM_MIN; n_wanted -= n_wanted / 4)
+                if (wal_has_room(w, n_wanted))
+                        r = wal_lay_out_spare(w, n_wanted);
+        return r;
+}
+
+static int complain_full(struct recovery *rec, int error)
+{
+        return complain(rec, error,
+                        "there is no room for the log in %s (%s): free at least %zu MiB on its "
+                        "file system. Nothing is lost, and the member starts by itself then",
+                        rec->dir, strerror(-error), rec->w->segment_bytes >> 20);
+}
+
 /* The fresh segment: it begins where the log is proven durable, and repeats what is not. */
 static int go_on(struct recovery *rec)
 {
@@ -413,7 +445,9 @@ static int go_on(struct recovery *rec)
                 return r;
         continue_from(rec);
         wal_segment_name(w->number + 1, name);
-        r = wal_lay_out_spare(w, n_bytes);
+        r = lay_out_fresh(rec, n_bytes);
+        if (is_full(r))
+                return complain_full(rec, r);
         if (r == 0)
                 r = wal_segment_begin(w, previous_end);
         if (r == 0) {

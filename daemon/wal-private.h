@@ -56,10 +56,16 @@ void wal_put_record(struct wal *w, const struct wal_record *record);
 void wal_drop_spare(struct wal *w);
 
 /*
- * Lays out the next segment as far as what stands in w->out and a segment of its own size need.
- * An error leaves the log as it was.
+ * Whether the disk may have room for @n_bytes of the next segment. A look before the leap: what is
+ * laid out in vain wears the disk, again and again.
  */
+bool wal_has_room(const struct wal *w, size_t n_bytes);
+
+/* Lays out at least @n_bytes of the next segment. An error leaves the log as it was. */
 int wal_lay_out_spare(struct wal *w, size_t n_bytes);
+
+/* Gives back the room behind @end of a segment that is not written to any more. May fail unseen. */
+void wal_cut_file(int fd, uint64_t end);
 
 /*
  * Begins a new segment behind the active one, which ends at @previous_end: header, and a batch that

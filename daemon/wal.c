@@ -279,13 +279,20 @@ static int drop_oldest(struct wal *w)
         return is_recycled ? open_spare(w) : 0;
 }
 
+bool wal_has_room(const struct wal *w, size_t n_bytes)
+{
+        struct statvfs st;
+
+        if (fstatvfs(w->dir_fd, &st) < 0)
+                return true; /* then the attempt will tell */
+        return (uint64_t)st.f_bavail * st.f_frsize + w->spare_bytes >= n_bytes;
+}
+
 int wal_lay_out_spare(struct wal *w, size_t n_bytes)
 {
         int r;
 
         n_bytes = (n_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
-        if (n_bytes < w->segment_bytes)
-                n_bytes = w->segment_bytes;
         if (w->spare_fd < 0 && wal_extents_unneeded(&w->extents, &w->base) > 0) {
                 r = drop_oldest(w);
                 if (r < 0)
@@ -303,12 +310,9 @@ int wal_lay_out_spare(struct wal *w, size_t n_bytes)
         return 0;
 }
 
-static void cut_file(int fd, uint64_t end)
+void wal_cut_file(int fd, uint64_t end)
 {
-        /*
-         * Only to give disk space back: the segment that follows says where this one ends. Whole
-         * blocks, so that nothing that was promised is written again.
-         */
+        /* Whole blocks, so that nothing that was promised is written again. */
         if (ftruncate(fd, (off_t)((end + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES)) < 0)
                 return;
 }
@@ -340,7 +344,7 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
         if (w->fd >= 0) {
                 /* A full one is left as it is: it becomes the next segment some day. */
                 if (previous_end < w->segment_bytes / 2)
-                        cut_file(w->fd, previous_end);
+                        wal_cut_file(w->fd, previous_end);
                 (void)close(w->fd); /* all in it was synced */
         }
         w->fd = w->spare_fd;
@@ -427,7 +431,9 @@ int wal_write(struct wal *w, const struct wal_batch *batches, size_t n)
         if (w->offset + BATCH_FRAME_BYTES + n_bytes <= w->n_bytes) {
                 r = write_in_place(w, batches, n);
         } else {
-                r = wal_lay_out_spare(w, SEGMENT_FRAME_BYTES + n_bytes);
+                size_t n_next = SEGMENT_FRAME_BYTES + n_bytes;
+
+                r = wal_lay_out_spare(w, n_next < w->segment_bytes ? w->segment_bytes : n_next);
                 if (r == -ENOSPC || r == -EDQUOT)
                         return r;
                 if (r == 0)
@@ -462,23 +468,11 @@ bool wal_is_behind(const struct wal *w)
         return w->error == 0 && w->spare_bytes < w->segment_bytes && w->spare_bytes < n_wanted;
 }
 
-/* A look before the leap: a segment that is laid out in vain wears the disk, again and again. */
-static bool has_room(const struct wal *w)
-{
-        struct statvfs st;
-
-        if (fstatvfs(w->dir_fd, &st) < 0)
-                return true; /* then the attempt will tell */
-        return (uint64_t)st.f_bavail * st.f_frsize >= w->segment_bytes;
-}
-
-int wal_prepare(struct wal *w)
+static int prepare_step(struct wal *w)
 {
         size_t n_unneeded, to;
         int r;
 
-        if (w->error < 0)
-                return w->error;
         n_unneeded = wal_extents_unneeded(&w->extents, &w->base);
         if (n_unneeded > SEGMENTS_KEPT_MAX || (n_unneeded > 0 && w->spare_fd < 0)) {
                 r = drop_oldest(w);
@@ -489,7 +483,7 @@ int wal_prepare(struct wal *w)
                 return r;
         if (w->spare_bytes >= w->segment_bytes)
                 return 0;
-        if (w->spare_bytes == 0 && !has_room(w)) {
+        if (w->spare_bytes == 0 && !wal_has_room(w, w->segment_bytes)) {
                 wal_drop_spare(w);
                 return -ENOSPC;
         }
@@ -505,6 +499,29 @@ int wal_prepare(struct wal *w)
         }
         w->spare_bytes = to;
         return w->spare_bytes < w->segment_bytes;
+}
+
+/* What says nothing about the disk: try again later. */
+static bool is_passing(int r)
+{
+        return r == -ENOSPC || r == -EDQUOT || r == -ENOMEM || r == -EMFILE || r == -ENFILE;
+}
+
+int wal_prepare(struct wal *w)
+{
+        int r;
+
+        if (w->error < 0)
+                return w->error;
+        r = prepare_step(w);
+        if (r < 0 && !is_passing(r))
+                w->error = r;
+        return r;
+}
+
+bool wal_is_poisoned(const struct wal *w)
+{
+        return w->error < 0;
 }
 
 void wal_close(struct wal *w)

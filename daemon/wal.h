@@ -159,10 +159,13 @@ size_t wal_batch_bytes(const struct wal_batch *batch);
 /*
  * Work for idle times, in small steps: takes away segments that no snapshot needs any more, or
  * makes the next one of them; else lays out the next one, so that a full disk is noticed long before
- * something cannot be written. Returns 1 if there is more to do, 0 if not, or a negative errno,
- * which is not final: the active segment still has room. Try again later then.
+ * something cannot be written. Returns 1 if there is more to do, 0 if not, or a negative errno: try
+ * again later, the active segment still has room; unless the log is poisoned, as in wal_write().
  */
 int wal_prepare(struct wal *w);
+
+/* Whether a write or a sync has failed for good. */
+bool wal_is_poisoned(const struct wal *w);
 
 /* Whether wal_prepare() should get a turn although there are batches to write. */
 bool wal_is_behind(const struct wal *w);

@@ -1062,6 +1062,22 @@ static void failed_sync_poisons_the_log(void **state)
         assert_entry(f, 0, 1, "one");
 }
 
+static void failed_preparation_poisons_the_log(void **state)
+{
+        struct fixture *f = *state;
+
+        assert_int_equal(reopen(f), 0);
+        assert_false(wal_is_poisoned(f->w));
+        machine.is_recording = true;
+        machine.n_calls_left = 2; /* zeros, and then their sync */
+        assert_int_equal(wal_prepare(f->w), -EIO);
+        machine.is_crashed = false;
+        machine.is_recording = false;
+        assert_true(wal_is_poisoned(f->w));
+        assert_int_equal(put_entry(f, 1, 1, "one"), -EIO);
+        assert_int_equal(wal_prepare(f->w), -EIO);
+}
+
 static void what_only_the_page_cache_shows_is_written_anew(void **state)
 {
         struct fixture *f = *state;
@@ -1229,6 +1245,57 @@ static void full_disk_is_noticed_while_there_is_still_room(void **state)
         (void)umount2(f->dir, MNT_DETACH);
         assert_int_equal(r, -ENOSPC);
         assert_int_equal(written, 0);
+}
+
+/* Opens the log in f->dir, where all but @n_free bytes are taken. */
+static int open_on_full_disk(struct fixture *f, size_t n_free)
+{
+        char path[SCRATCH_PATH_SIZE];
+        static const uint8_t bytes[4096];
+        int fd, r;
+
+        path_in(f->dir, "filler", path);
+        fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+        assert_true(fd >= 0);
+        while (write(fd, bytes, sizeof(bytes)) > 0)
+                ;
+        r = ftruncate(fd, lseek(fd, 0, SEEK_END) - (off_t)n_free);
+        assert_int_equal(close(fd), 0);
+        assert_int_equal(r, 0);
+        r = open_in(f, f->dir, 1 << 20);
+        assert_int_equal(unlink(path), 0);
+        return r;
+}
+
+/* Without the next segment: a crash came before it was laid out. */
+static void full_disk_lets_a_member_start_on_a_shorter_segment(void **state)
+{
+        struct fixture *f = *state;
+        int opened, written = -1, full = -1, again = -1;
+
+        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=4m") < 0)
+                skip();
+        opened = open_in(f, f->dir, 1 << 20);
+        if (opened == 0)
+                opened = put_entry(f, 1, 1, "before");
+        wal_close(TAKE_PTR(f->w));
+        if (opened == 0)
+                opened = open_on_full_disk(f, 0);
+        if (opened == 0)
+                written = put_entry(f, 2, 1, "goes on");
+        wal_close(TAKE_PTR(f->w));
+        /* The short one gives less back: in the end there is nothing left. */
+        for (int i = 0; i < 100 && (full = open_on_full_disk(f, 0)) == 0; i++)
+                wal_close(TAKE_PTR(f->w));
+        again = open_in(f, f->dir, 1 << 20);
+        wal_close(TAKE_PTR(f->w));
+        (void)umount2(f->dir, MNT_DETACH);
+        assert_int_equal(opened, 0);
+        assert_int_equal(written, 0);
+        assert_int_equal(full, -ENOSPC);
+        assert_int_equal(again, 0);
+        assert_int_equal(f->recovered.n_entries, 2);
+        assert_entry(f, 1, 1, "goes on");
 }
 
 /* What the log should hold. */
@@ -1433,10 +1500,12 @@ int main(void)
                 TEST(damage_in_the_middle_is_refused_with_its_place),
                 TEST(records_of_an_earlier_use_never_verify),
                 TEST(failed_sync_poisons_the_log),
+                TEST(failed_preparation_poisons_the_log),
                 TEST(what_only_the_page_cache_shows_is_written_anew),
                 TEST(full_disk_is_an_error_that_passes),
                 TEST(killed_writer_loses_nothing_acknowledged),
                 TEST(full_disk_is_noticed_while_there_is_still_room),
+                TEST(full_disk_lets_a_member_start_on_a_shorter_segment),
                 TEST(nothing_acknowledged_is_lost_in_a_crash),
         };
 
