@@ -45,6 +45,7 @@ struct arguments {
         uint64_t seed_first, seed_last;
         usec_t length;
         unsigned jobs;
+        uint64_t changes; /* of the members that must be carried out; 0: as the seeds draw */
         bool one;
         bool verbose;
         bool keep_going;
@@ -76,7 +77,9 @@ static void work(struct shared *sh, unsigned worker, const struct arguments *a)
 
         while (!atomic_load(&sh->stop) &&
                (seed = atomic_fetch_add(&sh->seed_next, 1)) <= a->seed_last) {
-                struct sim_options options = { .seed = seed, .length = a->length };
+                struct sim_options options = { .seed = seed,
+                                               .length = a->length,
+                                               .members = a->changes > 0 };
                 struct sim *s;
 
                 sh->workers[worker].seed = seed;
@@ -276,7 +279,9 @@ static bool report(const struct tally *t, double took)
 /* Runs the seed once more, with its story, in a process of its own in case it crashes. */
 static void show_failure(uint64_t seed, const struct arguments *a)
 {
-        struct sim_options options = { .seed = seed, .length = a->length, .print = true };
+        struct sim_options options = {
+                .seed = seed, .length = a->length, .members = a->changes > 0, .print = true
+        };
         pid_t pid;
 
         (void)fflush(stdout);
@@ -311,14 +316,20 @@ static int run_many(const struct arguments *a)
         supervise(sh, a);
         sum = total(sh, a->jobs);
         ok = report(&sum, now_seconds() - since);
+        if (sum.member_changes < a->changes) {
+                printf("only %" PRIu64 " of %" PRIu64 " changes of the members were carried out\n",
+                       sum.member_changes, a->changes);
+                ok = false;
+        }
         n = atomic_load(&sh->n_failures);
         if (n > 0 && !a->quiet)
                 show_failure(sh->failures[0].seed, a);
         for (size_t i = 0; i < n && i < FAILURES_MAX; i++)
                 printf("seed %" PRIu64 ": %s\n", sh->failures[i].seed, sh->failures[i].text);
         if (n > 0)
-                printf("replay: sim --seed %" PRIu64 " --seconds %" PRIu64 " --verbose\n",
-                       sh->failures[0].seed, a->length / USEC_PER_SEC);
+                printf("replay: sim --seed %" PRIu64 " --seconds %" PRIu64 "%s --verbose\n",
+                       sh->failures[0].seed, a->length / USEC_PER_SEC,
+                       a->changes > 0 ? " --changes 1" : "");
         (void)munmap(sh, sizeof(*sh));
         return n > 0 || !ok;
 }
@@ -326,7 +337,11 @@ static int run_many(const struct arguments *a)
 static int run_one(const struct arguments *a)
 {
         struct sim_options options = {
-                .seed = a->seed_first, .length = a->length, .record = true, .print = a->verbose
+                .seed = a->seed_first,
+                .length = a->length,
+                .members = a->changes > 0,
+                .record = true,
+                .print = a->verbose,
         };
         struct sim *s = sim_run(&options);
         bool failed = s->failed;
@@ -368,7 +383,8 @@ static int run_self_test(const struct arguments *a)
 static void usage(void)
 {
         fputs("usage: sim [--seeds FIRST-LAST] [--seconds N] [--jobs N] [--keep-going] [--quiet]\n"
-              "       sim --seed N [--seconds N] [--verbose]\n"
+              "           [--changes N]   members come and go in each seed, N times in all\n"
+              "       sim --seed N [--seconds N] [--changes 1] [--verbose]\n"
               "       sim --self-test [--seeds FIRST-LAST]\n",
               stderr);
 }
@@ -390,6 +406,7 @@ static bool parse(int argc, char **argv, struct arguments *a)
                 { "seed", required_argument, NULL, 'o' },
                 { "seconds", required_argument, NULL, 't' },
                 { "jobs", required_argument, NULL, 'j' },
+                { "changes", required_argument, NULL, 'c' },
                 { "verbose", no_argument, NULL, 'v' },
                 { "keep-going", no_argument, NULL, 'k' },
                 { "self-test", no_argument, NULL, 'x' },
@@ -414,6 +431,9 @@ static bool parse(int argc, char **argv, struct arguments *a)
                         break;
                 case 'j':
                         a->jobs = (unsigned)strtoul(optarg, NULL, 10);
+                        break;
+                case 'c':
+                        a->changes = strtoull(optarg, NULL, 10);
                         break;
                 case 'v':
                         a->verbose = true;

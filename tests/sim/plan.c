@@ -184,7 +184,7 @@ static void draw_members(struct sim_plan *p, struct random *r)
                 p->ppm[k] = p->ppm[k] > PPM_MAX ? PPM_MAX : p->ppm[k];
 }
 
-void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
+void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length, bool members)
 {
         struct random r = { .state = seed * 0x9e3779b97f4a7c15u + 1 };
 
@@ -202,7 +202,7 @@ void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length)
                 draw_short_reigns(p, &r);
         draw_snapshots(p, &r);
         p->n_machines = p->n_nodes;
-        if (chance(&r, 300))
+        if (members || chance(&r, 300))
                 draw_members(p, &r);
         p->heal_all = !chance(&r, 250) || p->change_every != 0;
         p->setup_max = 10 * USEC_PER_SEC;

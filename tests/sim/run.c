@@ -88,7 +88,7 @@ static struct sim *sim_new(const struct sim_options *options)
 {
         struct sim *s = must_alloc(1, sizeof(*s));
 
-        sim_plan_draw(&s->plan, options->seed, options->length);
+        sim_plan_draw(&s->plan, options->seed, options->length, options->members);
         s->history = history_new();
         s->random.state = options->seed ^ 0x6a09e667f3bcc908u;
         s->story.recording = options->record || options->print;

@@ -439,6 +439,7 @@ struct sim {
 struct sim_options {
         uint64_t seed;
         usec_t length;
+        bool members; /* come and go in each seed */
         bool record; /* keep the last lines of the story */
         bool print; /* the whole story to standard output */
 };
@@ -460,7 +461,8 @@ void sim_mix(struct sim *s, uint64_t value); /* into the digest */
 struct occurrence *sim_plan_at(struct sim *s, usec_t at, occurrence_fn *happen, struct machine *m);
 
 /* plan.c: draws the plan of a seed. */
-void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length);
+/* @members: in any case with members that come and go. */
+void sim_plan_draw(struct sim_plan *p, uint64_t seed, usec_t length, bool members);
 
 /* story.c: what happened, in words, for people. Costs nothing unless somebody reads it. */
 void story_tell(struct sim *s, const struct machine *m, const char *format, ...)

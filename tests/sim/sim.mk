@@ -4,7 +4,7 @@ SEEDS ?= 1-2000
 SECONDS ?= 60
 JOBS ?= $(shell nproc)
 
-.PHONY: sim sim-self-test mutants
+.PHONY: sim sim-members sim-self-test mutants
 
 $(BUILD)/sim: $(BUILD)/$(ROOM_sim)/main.o $(call archives,$(NEEDS_sim))
 	@echo "  LD   $@"
@@ -14,6 +14,10 @@ $(BUILD)/sim: $(BUILD)/$(ROOM_sim)/main.o $(call archives,$(NEEDS_sim))
 sim: $(BUILD)/sim
 	$(Q)$< $(if $(SEED),--seed $(SEED) --verbose,--seeds $(SEEDS) --jobs $(JOBS)) --seconds $(SECONDS)
 
+# Members come and go in each seed, 500 times and more.
+sim-members: $(BUILD)/sim
+	$(Q)$(CHECK_sim-members)
+
 sim-self-test: $(BUILD)/sim
 	$(Q)$< --self-test --seeds 1-20 --seconds 20
 
@@ -21,7 +25,8 @@ sim-self-test: $(BUILD)/sim
 mutants:
 	$(Q)sh tests/mutants/run.sh $(abspath $(BUILD))/mutants $(MUTANT)
 
-CHECKS += sim sim-sanitized sim-replay
+CHECKS += sim sim-members sim-sanitized sim-replay
 CHECK_sim = $(BUILD)/sim --seeds 1-2000 --seconds 60 --jobs $(JOBS) --quiet
+CHECK_sim-members = $(BUILD)/sim --seeds 100001-100100 --seconds 60 --changes 500 --jobs $(JOBS) --quiet
 CHECK_sim-sanitized = $(BUILD)/sanitized/sim --seeds 1-40 --seconds 30 --jobs $(JOBS) --quiet
 CHECK_sim-replay = $(BUILD)/sim --self-test --seeds 1-20 --seconds 20
