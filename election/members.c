@@ -156,7 +156,7 @@ bool members_decode(const uint8_t *bytes, size_t n, struct members *ret)
         for (unsigned i = 0; i < count; i++) {
                 struct member member;
 
-                if (!get_member(&r, &member) || members_by_id(&m, member.id) ||
+                if (!get_member(&r, &member) || (i > 0 && member.id <= m.list[i - 1].id) ||
                     members_by_name(&m, member.name) || !members_add(&m, &member))
                         return false;
         }

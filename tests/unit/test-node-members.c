@@ -91,6 +91,17 @@ static bool decodes(const struct members *m)
         return good;
 }
 
+static void list_out_of_order_is_refused(void **state)
+{
+        struct members m = full_list();
+        struct member first = m.list[0];
+
+        (void)state;
+        m.list[0] = m.list[1];
+        m.list[1] = first;
+        assert_false(decodes(&m));
+}
+
 static void list_with_a_name_or_an_id_twice_is_refused(void **state)
 {
         struct members m = full_list();
@@ -704,6 +715,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(list_survives_its_bytes),
                 cmocka_unit_test(cut_or_prolonged_list_is_refused),
+                cmocka_unit_test(list_out_of_order_is_refused),
                 cmocka_unit_test(list_with_a_name_or_an_id_twice_is_refused),
                 cmocka_unit_test(free_ids_are_given_away_in_turn),
                 cmocka_unit_test(disks_are_recorded_once_they_are_seen),
