@@ -56,7 +56,7 @@ static void take_line(struct lines *l, const char *text, size_t n)
         json_decref(object);
 }
 
-/* Returns false once this object is gone. */
+/* Returns false once nothing more is to be read; this object may be gone then. */
 static bool take_lines(struct lines *l)
 {
         bool freed = false;
@@ -65,14 +65,22 @@ static bool take_lines(struct lines *l)
 
         l->freed = &freed;
         while ((line = evbuffer_readln(l->in, &n, EVBUFFER_EOL_LF))) {
-                if (n > 0)
+                if (n > LINES_LINE_MAX)
+                        end(l, -EMSGSIZE);
+                else if (n > 0)
                         take_line(l, line, n);
                 free(line);
                 if (freed)
                         return false;
+                if (l->ended)
+                        break;
         }
+        if (!l->ended && evbuffer_get_length(l->in) > LINES_LINE_MAX)
+                end(l, -EMSGSIZE);
+        if (freed)
+                return false;
         l->freed = NULL;
-        return true;
+        return !l->ended;
 }
 
 /* Returns whether more may be there; after that is false, this object may be gone. */
@@ -87,11 +95,7 @@ static bool read_some(struct lines *l)
                 end(l, n < 0 ? -errno : 0);
                 return false;
         }
-        if (!take_lines(l))
-                return false;
-        if (evbuffer_get_length(l->in) > LINES_LINE_MAX)
-                end(l, -EMSGSIZE);
-        return !l->ended;
+        return take_lines(l);
 }
 
 static void on_readable(evutil_socket_t fd, short what, void *userdata)

@@ -25,6 +25,7 @@ struct peer {
         int error;
         json_int_t sum;
         bool free_at_first;
+        bool free_at_end;
 };
 
 static void on_object(const json_t *object, void *userdata)
@@ -53,6 +54,10 @@ static void on_end(int error, void *userdata)
 
         p->n_ends++;
         p->error = error;
+        if (p->free_at_end) {
+                lines_free(p->lines);
+                p->lines = NULL;
+        }
 }
 
 static int setup(void **state)
@@ -126,6 +131,54 @@ static void endless_line_ends_the_reading(void **state)
         assert_int_equal(p->error, -EMSGSIZE);
 }
 
+/* An object of @n bytes, most of them blanks, and its newline, as one piece of what comes. */
+static void give_object_of(struct peer *p, size_t n)
+{
+        char *line = malloc(n + 2);
+
+        assert_non_null(line);
+        memset(line, ' ', n);
+        memcpy(line, "{\"n\":1", 6);
+        memcpy(line + n - 1, "}\n", 3);
+        for (size_t at = 0; at < n + 1; at += 4096) {
+                char piece[4097] = "";
+
+                memcpy(piece, line + at, n + 1 - at < 4096 ? n + 1 - at : 4096);
+                give(p, piece);
+        }
+        free(line);
+}
+
+static void longest_line_is_heard(void **state)
+{
+        struct peer *p = *state;
+
+        give_object_of(p, LINES_LINE_MAX);
+        assert_int_equal(p->n_objects, 1);
+        assert_int_equal(p->n_ends, 0);
+}
+
+/* Its newline comes with the bytes that are too many. */
+static void line_a_little_too_long_ends_the_reading(void **state)
+{
+        struct peer *p = *state;
+
+        give_object_of(p, LINES_LINE_MAX + 1);
+        assert_int_equal(p->n_objects, 0);
+        assert_int_equal(p->n_ends, 1);
+        assert_int_equal(p->error, -EMSGSIZE);
+}
+
+static void reader_may_free_it_at_the_end_of_an_endless_line(void **state)
+{
+        struct peer *p = *state;
+
+        p->free_at_end = true;
+        give_object_of(p, LINES_LINE_MAX + 4096);
+        assert_int_equal(p->n_ends, 1);
+        assert_null(p->lines);
+}
+
 static void end_of_input_is_told_once(void **state)
 {
         struct peer *p = *state;
@@ -190,6 +243,11 @@ int main(void)
                                                 teardown),
                 cmocka_unit_test_setup_teardown(garbage_is_skipped, setup, teardown),
                 cmocka_unit_test_setup_teardown(endless_line_ends_the_reading, setup, teardown),
+                cmocka_unit_test_setup_teardown(longest_line_is_heard, setup, teardown),
+                cmocka_unit_test_setup_teardown(line_a_little_too_long_ends_the_reading, setup,
+                                                teardown),
+                cmocka_unit_test_setup_teardown(reader_may_free_it_at_the_end_of_an_endless_line,
+                                                setup, teardown),
                 cmocka_unit_test_setup_teardown(end_of_input_is_told_once, setup, teardown),
                 cmocka_unit_test_setup_teardown(reader_may_free_it_in_a_callback, setup, teardown),
                 cmocka_unit_test_setup_teardown(slow_reader_gets_everything_up_to_a_limit, setup,
