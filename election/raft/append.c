@@ -84,7 +84,7 @@ static void take_entries(struct raft *r, const struct raft_message *m)
                 uint64_t term;
 
                 assert(entry->index == m->log_index + 1 + i);
-                if (entry->index <= r->log.base_index)
+                if (entry->index < r->log.base_index)
                         continue;
                 if (raft_log_term_at(&r->log, entry->index, &term)) {
                         if (term == entry->term)

@@ -472,6 +472,16 @@ static void build_on_another_committed_entry(void)
         rig_append(&rig, append(3, 2, 2, 2), NULL);
 }
 
+static void replace_what_a_snapshot_covers(void)
+{
+        struct rig rig;
+
+        rig_start(&rig,
+                  &(struct rig_setup){
+                          .n_voters = 3, .term = 4, .snapshot_index = 10, .snapshot_term = 3 });
+        rig_append(&rig, append(4, 9, 1, 0), TERMS(2, 4)); /* 10 was of term 3 */
+}
+
 static void follow_two_leaders_of_one_term(void)
 {
         struct rig rig;
@@ -488,6 +498,7 @@ static void forked_history_ends_the_process(void **state)
         (void)state;
         assert_true(aborts(replace_a_committed_entry));
         assert_true(aborts(build_on_another_committed_entry));
+        assert_true(aborts(replace_what_a_snapshot_covers));
         assert_true(aborts(follow_two_leaders_of_one_term));
 }
 
