@@ -275,6 +275,12 @@ static void begin_arrival(struct node_arrival *a, node_id from, const struct nod
                                     .reader = snapshot_reader_new(true) };
 }
 
+/* Whether a leader of @term may have such a snapshot. */
+static bool is_possible(const struct node_snapshot *s, uint64_t term)
+{
+        return s->index < RAFT_NUMBER_MAX && s->term >= 1 && s->term <= term;
+}
+
 /* Whether the snapshot is the one that was announced, of our cluster, and says who is in it. */
 static bool is_expected(const struct node *n, const struct node_arrival *a,
                         const struct snapshot_head *head)
@@ -317,6 +323,10 @@ void node_snapshot_received(struct node *n, node_id from, struct reader *r)
                 return; /* its heartbeats tell the term, and the part comes again */
         if (s.index <= raft_index_committed(n->raft)) {
                 reply(n, from, &s, REPLY_DONE, 0);
+                return;
+        }
+        if (!is_possible(&s, term)) {
+                r->failed = true;
                 return;
         }
         if (!a->reader || a->from != from || !is_same(&a->snapshot, &s)) {

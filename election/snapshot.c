@@ -321,9 +321,15 @@ uint64_t snapshot_reader_offset(const struct snapshot_reader *r)
 struct store *snapshot_reader_take(struct snapshot_reader *r, struct instant noted)
 {
         struct store_restore *restore = r->restore;
+        struct store *s;
 
         if (r->state != WHOLE || !restore)
                 return NULL;
         r->restore = NULL;
-        return store_restore_finish(restore, noted);
+        s = store_restore_finish(restore, noted);
+        if (s && store_applied(s) > r->head.index) { /* the next entry could not be applied */
+                store_free(s);
+                return NULL;
+        }
+        return s;
 }

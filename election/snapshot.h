@@ -21,7 +21,8 @@
 enum {
         SNAPSHOT_VERSION = 1,
         SNAPSHOT_BLOCK_MAX = 64 * 1024, /* bytes of the store under one checksum */
-        SNAPSHOT_MEMBERS_MAX = 16 * 1024, /* bytes of the member list */
+        /* Bytes of a configuration: all that Raft lets into its log. */
+        SNAPSHOT_MEMBERS_MAX = 2 * (1 + MEMBERS_MAX) + RAFT_CONTEXT_BYTES_MAX,
 };
 
 struct snapshot_head {
@@ -60,6 +61,6 @@ uint64_t snapshot_reader_offset(const struct snapshot_reader *r);
 
 /*
  * The store of a whole snapshot, which the caller frees; its leases count as received at @noted
- * (rule L6). NULL if it is not whole, or was taken before.
+ * (rule L6). NULL if it is not whole, goes beyond the index that it names, or was taken before.
  */
 struct store *snapshot_reader_take(struct snapshot_reader *r, struct instant noted);

@@ -12,9 +12,6 @@ enum {
         FLAG_QUIET = 4,
 };
 
-/* Leaves room for adding to any index without a thought of overflow. */
-#define NUMBER_MAX ((uint64_t)1 << 62)
-
 /* The fields that a type uses beside type, from, to and term; all others are zero. */
 struct layout {
         unsigned flags; /* that may be set */
@@ -69,7 +66,7 @@ void raft_message_encode(const struct raft_message *m, struct buffer *b)
 /* The index and term of a log's position: both are zero before the first entry, or none is. */
 static bool position_is_good(uint64_t index, uint64_t term)
 {
-        return index < NUMBER_MAX && (index == 0) == (term == 0);
+        return index < RAFT_NUMBER_MAX && (index == 0) == (term == 0);
 }
 
 static bool header_is_good(const struct raft_message *m, unsigned flags)
@@ -79,13 +76,14 @@ static bool header_is_good(const struct raft_message *m, unsigned flags)
         if (m->from < 1 || m->from > MEMBERS_MAX || m->to < 1 || m->to > MEMBERS_MAX ||
             m->from == m->to)
                 return false;
-        if (m->term < 1 || m->term >= NUMBER_MAX || (flags & ~l->flags) != 0)
+        if (m->term < 1 || m->term >= RAFT_NUMBER_MAX || (flags & ~l->flags) != 0)
                 return false;
         if ((!l->log_index && m->log_index) || (!l->log_term && m->log_term) ||
             (!l->commit && m->commit) || (!l->round && m->round) ||
             (!l->hint && (m->hint_index || m->hint_term)) || (!l->entries && m->n_entries))
                 return false;
-        return m->log_index < NUMBER_MAX && m->commit < NUMBER_MAX && m->round < NUMBER_MAX;
+        return m->log_index < RAFT_NUMBER_MAX && m->commit < RAFT_NUMBER_MAX &&
+               m->round < RAFT_NUMBER_MAX;
 }
 
 /* What only some types use, and must be consistent there. */

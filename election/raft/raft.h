@@ -29,6 +29,9 @@ enum {
         RAFT_CONTEXT_BYTES_MAX = 32 * 1024, /* what others attach to a configuration */
 };
 
+/* Terms and indexes of others are below it: there is room for adding without a thought of overflow. */
+#define RAFT_NUMBER_MAX (UINT64_C(1) << 62)
+
 enum raft_entry_type {
         RAFT_ENTRY_NOOP, /* the first entry of a leader's term */
         RAFT_ENTRY_COMMAND, /* for the state machine */

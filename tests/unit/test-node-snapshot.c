@@ -43,12 +43,12 @@ static void set_in(struct store *s, uint64_t index, const char *path, const char
         buffer_done(&b);
 }
 
-/* A snapshot of entry 7 with @n_keys keys of @size bytes each. */
+/* A snapshot of entry 70 with @n_keys keys, fewer than that, of @size bytes each. */
 static struct buffer snapshot_of(unsigned n_keys, size_t size)
 {
         static const struct raft_members members = { .voters = { 1, 2 }, .n_voters = 2 };
         char *value = must_alloc(size + 1, 1), path[16];
-        struct snapshot_head head = { .cluster_id = 5, .index = 7, .term = 3, .members_index = 2 };
+        struct snapshot_head head = { .cluster_id = 5, .index = 70, .term = 3, .members_index = 2 };
         struct buffer bytes = { 0 }, list = { 0 };
         struct store *s = store_new();
 
@@ -94,7 +94,7 @@ static void snapshot_is_read_in_any_pieces(void **state)
                 assert_true(snapshot_reader_is_whole(r));
                 assert_int_equal(snapshot_reader_offset(r), bytes.n);
                 assert_int_equal(snapshot_reader_head(r)->cluster_id, 5);
-                assert_int_equal(snapshot_reader_head(r)->index, 7);
+                assert_int_equal(snapshot_reader_head(r)->index, 70);
                 assert_int_equal(snapshot_reader_head(r)->term, 3);
                 assert_true(snapshot_membership(snapshot_reader_head(r), &m));
                 assert_int_equal(m.index, 2);
@@ -593,15 +593,19 @@ static void receiver_that_cannot_write_is_not_pressed(void **state)
         bench_done(&b);
 }
 
-/* Fails only with the second part, as a disk does that is full. */
-static bool breaks_second_write(struct bench *b, node_id from, node_id to, const uint8_t *bytes,
+/* Only the first part can be written, as on a disk that is full: each time anew. */
+static bool breaks_later_writes(struct bench *b, node_id from, node_id to, const uint8_t *bytes,
                                 size_t n)
 {
+        struct reader r = reader_of(bytes, n);
+
         (void)from;
         (void)to;
-        (void)bytes;
-        (void)n;
-        b->machines[3].fail_writes = b->machines[3].incoming.n > 0;
+        if (reader_get_u8(&r) != NODE_MESSAGE_SNAPSHOT)
+                return false;
+        for (unsigned i = 0; i < 3; i++)
+                (void)reader_get_u64(&r); /* term, and what names the snapshot */
+        b->machines[3].fail_writes = reader_get_u64(&r) > 0;
         return false;
 }
 
@@ -612,7 +616,7 @@ static void receiver_whose_disk_is_full_is_not_pressed(void **state)
         (void)state;
         start(&b, (struct bench_setup){ 0 });
         leave_behind(&b);
-        b.catches = breaks_second_write;
+        b.catches = breaks_later_writes;
         bench_isolate(&b, 3, false);
         bench_wait(&b, 20 * USEC_PER_SEC);
         assert_in_range(b.machines[3].n_writes, 2, 60);
@@ -720,7 +724,7 @@ static void member_without_a_list_takes_no_snapshot(void **state)
         struct bench b;
 
         (void)state;
-        bench_start(&b, &(struct bench_setup){ .manual = true, .has_disks = true });
+        bench_start(&b, &(struct bench_setup){ .manual = true }); /* no disk is recorded */
         bench_lead(&b, 1);
         fill(&b, 1, 6);
         b.config.snapshot_bytes = 1000; /* of member 4 only */
@@ -941,6 +945,63 @@ static void snapshot_without_a_whole_store_is_not_installed(void **state)
         bench_done(&b);
 }
 
+/* As a whole snapshot in one message of 1, which leads, to 3. */
+static void send_snapshot(struct bench *b, const struct snapshot_head *head, const struct store *s)
+{
+        struct buffer bytes = { 0 }, message = { 0 };
+
+        assert_int_equal(snapshot_write(head, s, into_buffer, &bytes), 0);
+        buffer_put_u8(&message, NODE_MESSAGE_SNAPSHOT);
+        buffer_put_u64(&message, raft_term(node_raft(at(b, 3))));
+        buffer_put_u64(&message, head->index);
+        buffer_put_u64(&message, head->term);
+        buffer_put_u64(&message, 0);
+        buffer_put_u8(&message, true);
+        buffer_put_blob(&message, bytes.bytes, bytes.n);
+        bench_message(b, 1, 3, message.bytes, message.n);
+        buffer_done(&bytes);
+        buffer_done(&message);
+}
+
+/* A snapshot by which the log could not go on is refused; a possible one like it is taken. */
+static void snapshot_beyond_its_index_or_the_term_is_not_taken(void **state)
+{
+        struct buffer list = { 0 };
+        struct snapshot_head head = { 0 };
+        struct store *s = store_new();
+        const struct raft_membership *m;
+        struct bench b;
+
+        (void)state;
+        start(&b, (struct bench_setup){ 0 });
+        m = raft_membership(node_raft(at(&b, 1)));
+        raft_members_encode(&m->members, &list);
+        buffer_put(&list, m->context, m->n_context);
+        head = (struct snapshot_head){ .cluster_id = at(&b, 1)->config.cluster_id,
+                                       .index = 1000,
+                                       .term = raft_term(node_raft(at(&b, 3))),
+                                       .members_index = m->index,
+                                       .members = list.bytes,
+                                       .n_members = list.n };
+        set_in(s, 1001, "/a", "x");
+        send_snapshot(&b, &head, s); /* the store has done more than it says */
+        head.index = RAFT_NUMBER_MAX;
+        send_snapshot(&b, &head, s);
+        head.index = 1001;
+        head.term++;
+        send_snapshot(&b, &head, s);
+        head.term = 0;
+        send_snapshot(&b, &head, s);
+        assert_int_equal(bench_count_notes(&b, 3, NODE_NOTE_BAD_MESSAGE), 4);
+        assert_int_equal(bench_count(&b, 3, NODE_SNAPSHOT_WRITE), 0);
+        head.term = raft_term(node_raft(at(&b, 3)));
+        send_snapshot(&b, &head, s);
+        assert_int_equal(bench_count_notes(&b, 3, NODE_NOTE_SNAPSHOT_INSTALLED), 1);
+        store_free(s);
+        buffer_done(&list);
+        bench_done(&b);
+}
+
 static void snapshot_of_another_cluster_is_not_taken(void **state)
 {
         struct buffer message = { 0 }, bytes = snapshot_of(1, 5);
@@ -950,7 +1011,7 @@ static void snapshot_of_another_cluster_is_not_taken(void **state)
         start(&b, (struct bench_setup){ 0 });
         buffer_put_u8(&message, NODE_MESSAGE_SNAPSHOT);
         buffer_put_u64(&message, raft_term(node_raft(at(&b, 3))));
-        buffer_put_u64(&message, 7);
+        buffer_put_u64(&message, 70);
         buffer_put_u64(&message, 3);
         buffer_put_u64(&message, 0);
         buffer_put_u8(&message, true);
@@ -1019,6 +1080,7 @@ int main(void)
                 cmocka_unit_test(watchers_outlive_the_store_that_they_watched),
                 cmocka_unit_test(transfer_to_a_member_that_is_removed_ends),
                 cmocka_unit_test(snapshot_without_a_whole_store_is_not_installed),
+                cmocka_unit_test(snapshot_beyond_its_index_or_the_term_is_not_taken),
                 cmocka_unit_test(snapshot_of_another_cluster_is_not_taken),
                 cmocka_unit_test(arrival_that_nobody_needs_any_more_is_dropped),
         };
