@@ -10,15 +10,26 @@ FUZZ_SOURCES_store-snapshot := $(wildcard election/store/*.c)
 FUZZ_SOURCES_snapshot      := election/snapshot.c $(wildcard election/store/*.c election/raft/*.c)
 FUZZ_SOURCES_members       := election/members.c daemon/joining.c $(wildcard daemon/wal*.c)
 FUZZ_SOURCES_raft-message  := $(wildcard election/raft/*.c)
-FUZZ_SOURCES_node-message  := $(foreach room,. raft store failover,$(wildcard election/$(room)/*.c))
+FUZZ_SOURCES_node-message  := $(wildcard election/*.c election/raft/*.c election/store/*.c election/failover/*.c)
+FUZZ_SOURCES_link          := daemon/link.c daemon/engine-hands.c daemon/journal.c daemon/clock.c $(wildcard conf/*.c election/failover/*.c)
+FUZZ_SOURCES_lines         := actions/lines.c actions/postgres/settings.c actions/postgres/version.c
 FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
 FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
 FUZZ_SOURCES_http          := daemon/http-parse.c daemon/api-form.c daemon/api-keys-parse.c election/store/path.c
 
-$(BUILD)/fuzz/fuzz-%: tests/fuzz/fuzz-%.c
+FUZZ_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g -O1 \
+               -std=c17 -D_GNU_SOURCE -I.
+
+$(BUILD)/fuzz/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(Q)clang -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -g -O1 -std=c17 -D_GNU_SOURCE -I. -o $@ $< \
-		$(FUZZ_SOURCES_$*) $(wildcard election/base/*.c) $(call pkg_libs,libconfuse)
+	$(Q)clang $(FUZZ_CFLAGS) -MMD -MP -c -o $@ $<
+
+fuzz_objects = $(patsubst %.c,$(BUILD)/fuzz/obj/%.o,tests/fuzz/fuzz-$(1).c $(FUZZ_SOURCES_$(1)) $(wildcard election/base/*.c))
+
+$(BUILD)/fuzz/fuzz-%: $$(call fuzz_objects,$$*)
+	@echo "  LD   $@"
+	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ \
+		$(call pkg_libs,libconfuse libevent_core jansson libsystemd)
 
 .PHONY: fuzz
 fuzz: $(foreach target,$(FUZZ),$(BUILD)/fuzz/fuzz-$(target))
