@@ -82,8 +82,11 @@ unsigned engine_members_peers(const struct engine *e, struct peers_member ret[ME
 
 /* engine-snapshots.c */
 
-/* Reads the snapshot from which the log goes on. Returns 0 or a negative errno, said in the journal. */
-int engine_snapshots_load(struct engine *e);
+/*
+ * Reads the snapshot from which log @w goes on, and tells the log if that had to be the spare one.
+ * Returns 0 or a negative errno, said in the journal.
+ */
+int engine_snapshots_load(struct engine *e, struct wal *w);
 int engine_snapshots_start(struct engine *e);
 void engine_snapshot_take(struct engine *e, const struct node_effect *effect);
 void engine_snapshot_read(struct engine *e, const struct node_effect *effect);

@@ -74,7 +74,16 @@ static void checking_done(struct reading *r)
         free(r);
 }
 
-int engine_snapshots_load(struct engine *e)
+/* The next snapshot must not have the damaged one for its spare. */
+static int step_back(struct engine *e, struct wal *w)
+{
+        const struct wal_batch batch = { .snapshot_steps_back = true };
+        int r = wal_write(w, &batch, 1);
+
+        return r < 0 ? log_error(r, "cannot write the log in %s", e->dir) : 0;
+}
+
+int engine_snapshots_load(struct engine *e, struct wal *w)
 {
         struct reading reading = { .with_store = true };
         struct snapshots_reader reader = reader_over(&reading);
@@ -82,8 +91,11 @@ int engine_snapshots_load(struct engine *e)
         int r;
 
         r = snapshots_load(e->dir, &e->recovered, &reader, &e->loaded_id, &complaint);
-        if (r == 1)
-                (void)log_warning(0, "%s; going on from the one before it", complaint.text);
+        if (r == 1) {
+                (void)log_warning(0, "%s: going on from the one before it. Check the disk",
+                                  complaint.text);
+                r = step_back(e, w);
+        }
         if (r < 0 || e->loaded_id.index == 0) {
                 snapshot_reader_free(reading.reader);
                 return r < 0 ? log_error(r, "%s", complaint.text) : 0;

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -582,6 +583,7 @@ static void forget_start(struct engine *e)
         snapshot_reader_free(TAKE_PTR(e->loaded));
         wal_recovered_done(&e->recovered);
         e->recovered = (struct wal_recovered){ 0 };
+        (void)malloc_trim(0); /* it was as much as the log and the store */
 }
 
 /* The executor's first message: from here on the node takes part. */
@@ -785,12 +787,14 @@ static int open_log(struct engine *e)
         if (e->recovered.bytes_cut > 0)
                 log_info("an unfinished last write of %" PRIu64 " bytes was cut off the log",
                          e->recovered.bytes_cut);
+        r = engine_snapshots_load(e, w);
+        if (r < 0) {
+                wal_close(w);
+                return r;
+        }
         r = disk_start(w, &e->disk);
         if (r < 0)
                 return log_error(r, "cannot start the disk thread");
-        r = engine_snapshots_load(e);
-        if (r < 0)
-                return r;
         return engine_snapshots_start(e);
 }
 

@@ -54,14 +54,12 @@ static int load_one(int dir_fd, const char *dir, struct snapshot_id id,
         (void)snprintf(complaint->file, sizeof(complaint->file), "%s", name);
         if (r == -ENOENT) {
                 complaint->offset = 0;
-                return complain(complaint, -EBADMSG, "the snapshot %s/%s is missing. %s", dir, name,
-                                advice);
+                return complain(complaint, -EBADMSG, "the snapshot %s/%s is missing", dir, name);
         }
         complaint->offset = damage.offset;
         if (r == -EBADMSG)
-                return complain(complaint, r,
-                                "the snapshot %s/%s is damaged behind byte %" PRIu64 ". %s", dir,
-                                name, damage.offset, advice);
+                return complain(complaint, r, "the snapshot %s/%s is damaged behind byte %" PRIu64,
+                                dir, name, damage.offset);
         return complain(complaint, r, "cannot read the snapshot %s/%s: %s", dir, name,
                         strerror(-r));
 }
@@ -91,6 +89,12 @@ int snapshots_load(const char *dir, const struct wal_recovered *recovered,
                 r = 1;
         }
         (void)close(fd); /* only read from */
+        if (r == -EBADMSG) {
+                size_t n = strlen(ret_complaint->text);
+
+                (void)snprintf(ret_complaint->text + n, sizeof(ret_complaint->text) - n, ". %s",
+                               advice); /* may cut */
+        }
         return r;
 }
 

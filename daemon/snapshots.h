@@ -53,7 +53,8 @@ struct snapshots_reader {
  * Reads the snapshot that the log in @dir goes on from, before there is a loop; blocks. Returns
  *   0         @ret is the snapshot that the reader has got; index 0: the log has none
  *   1         the newest is no good, said in @ret_complaint; @ret is the spare one, and the log
- *             behind it is whole: go on from wal_recovered_behind()
+ *             behind it is whole: go on from wal_recovered_behind(), and tell the log that
+ *             it steps back, see wal_batch
  *   -EBADMSG  no snapshot is any good
  * or another negative errno; always with @ret_complaint.
  */

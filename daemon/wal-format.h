@@ -48,6 +48,7 @@ enum {
         WAL_SNAPSHOT_RESETS =
                 1, /* the whole log before it is void; it goes on behind the snapshot */
         WAL_SNAPSHOT_COPY = 2, /* only repeats what the log has said: at the start of a segment */
+        WAL_SNAPSHOT_BACK = 4, /* the newest was damaged: its spare is the newest again */
 };
 
 struct wal_segment_header {

@@ -189,6 +189,20 @@ static const char *apply_new_snapshot(struct wal_replay *replay, const struct wa
         return NULL;
 }
 
+static const char *apply_step_back(struct wal_replay *replay, const struct wal_base *told)
+{
+        struct wal_base *base = &replay->base;
+
+        if (told->index != base->spare_index || told->term != base->spare_term ||
+            told->spare_index > 0)
+                return "a snapshot stands in that is not the spare one";
+        base->index = told->index;
+        base->term = told->term;
+        base->spare_index = 0;
+        base->spare_term = 0;
+        return NULL;
+}
+
 /* At the start of a segment; of the first one that is left, it is all that is known. */
 static const char *apply_copy(struct wal_replay *replay, const struct wal_base *told)
 {
@@ -220,6 +234,8 @@ static const char *apply_snapshot(struct wal_replay *replay, const struct wal_re
                 return "a snapshot has an impossible index";
         if (record->flags & WAL_SNAPSHOT_COPY)
                 return apply_copy(replay, &told);
+        if (record->flags & WAL_SNAPSHOT_BACK)
+                return apply_step_back(replay, &told);
         return apply_new_snapshot(replay, &told, record->flags & WAL_SNAPSHOT_RESETS);
 }
 

@@ -82,7 +82,7 @@ static void put_new_snapshot(struct wal *w, const struct wal_batch *batch)
         struct wal_base *base = &w->base;
 
         assert(batch->snapshot_term > 0);
-        /* A core that had to begin with the spare snapshot may come by an index before the newest. */
+        /* One that the log has passed already says nothing new. */
         if (!batch->snapshot_resets && batch->snapshot_index <= base->index)
                 return;
         assert(batch->snapshot_index > base->index);
@@ -96,6 +96,19 @@ static void put_new_snapshot(struct wal *w, const struct wal_batch *batch)
                 wal_extents_cut(&w->extents, 1);
         }
         put_snapshot(w, batch->snapshot_resets ? WAL_SNAPSHOT_RESETS : 0);
+}
+
+/* Else the damaged one would be the spare of the next. */
+static void put_step_back(struct wal *w)
+{
+        struct wal_base *base = &w->base;
+
+        assert(base->spare_index > 0);
+        base->index = base->spare_index;
+        base->term = base->spare_term;
+        base->spare_index = 0;
+        base->spare_term = 0;
+        put_snapshot(w, WAL_SNAPSHOT_BACK);
 }
 
 static void put_entry(struct wal *w, const struct wal_entry *e)
@@ -120,6 +133,8 @@ static void put_batch(struct wal *w, const struct wal_batch *batch)
                 w->vote = batch->vote;
                 put_hard_state(w);
         }
+        if (batch->snapshot_steps_back)
+                put_step_back(w);
         if (batch->snapshot_index)
                 put_new_snapshot(w, batch);
         if (batch->truncate_from && batch->truncate_from < w->base.index_next) {

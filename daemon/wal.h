@@ -89,6 +89,7 @@ struct wal_batch {
         uint64_t snapshot_index; /* a snapshot at this index is durable; 0: nothing new */
         uint64_t snapshot_term;
         bool snapshot_resets; /* the whole log goes; else what is behind the snapshot stays */
+        bool snapshot_steps_back; /* the newest one is damaged, the spare takes its place */
         uint64_t truncate_from; /* drop the entries from this index on; 0: none */
         const struct wal_entry *entries; /* each one behind the one before */
         size_t n_entries;

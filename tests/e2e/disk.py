@@ -450,12 +450,10 @@ def torn_tail_is_cut_off(lab):
     starts(lab, store, "an unfinished last write of ")
 
 
-def snapshot_of(lab, store):
-    """Two snapshots on the disk of @store."""
-    for _ in range(2):
+def take_snapshots(lab, store, n):
+    for _ in range(n):
         before = store.snapshots()
-        write_much(lab.leader(), 3 << 20)
-        wait_for("a snapshot", lambda: store.snapshots() != before, 20, 0.05)
+        Flood(lab.leader()).until("a snapshot", lambda: store.snapshots()[-1:] != before[-1:])
     wait_for("two snapshots", lambda: len(store.snapshots()) == 2, 20, 0.05)
 
 
@@ -467,7 +465,7 @@ def spare_stands_in_for_a_damaged_snapshot(lab):
     store.start()
     lab.wait_ready()
     lab.note()
-    snapshot_of(lab, store)
+    take_snapshots(lab, store, 2)
     lab.note()
     store.kill()
     spare, newest = store.snapshots()
@@ -475,13 +473,13 @@ def spare_stands_in_for_a_damaged_snapshot(lab):
         flip(newest, os.path.getsize(newest) // 2)
         starts(lab, store, "the snapshot %s is damaged behind byte " % newest, "going on from the one before it")
         # The damaged one must not be what is left when the next one is taken.
-        snapshot_of(lab, store)
+        take_snapshots(lab, store, 1)
         store.kill()
         check(newest not in store.snapshots(), "the damaged snapshot is still there")
         flip(store.snapshots()[1], os.path.getsize(store.snapshots()[1]) // 2)
         starts(lab, store, "going on from the one before it")
     with store.kept():
-        flip(newest, 10)
+        flip(newest, 40)
         flip(spare, os.path.getsize(spare) - 10)
         refuses(store, "the snapshot %s is damaged behind byte 0. " % newest, "let it join again")
     with store.kept():

@@ -511,6 +511,33 @@ static void entries_follow_on_the_snapshot(void **state)
         assert_int_equal(f->recovered.n_entries, 5);
 }
 
+static void spare_snapshot_takes_the_place_of_a_damaged_one(void **state)
+{
+        const struct wal_batch back = { .snapshot_steps_back = true };
+        struct fixture *f = *state;
+
+        assert_int_equal(reopen(f), 0);
+        for (unsigned i = 1; i <= 9; i++)
+                assert_int_equal(put_entry(f, i, 1 + i / 4, "some entry"), 0);
+        assert_int_equal(put_snapshot(f, 3, 1, false), 0);
+        assert_int_equal(put_snapshot(f, 6, 2, false), 0);
+        assert_int_equal(wal_write(f->w, &back, 1), 0);
+        for (unsigned i = 0; i < 3; i++) {
+                assert_int_equal(reopen(f), 0);
+                assert_int_equal(f->recovered.snapshot_index, 3);
+                assert_int_equal(f->recovered.snapshot_term, 1);
+                assert_int_equal(f->recovered.spare_index, 0);
+                assert_int_equal(f->recovered.n_entries, 6);
+                assert_int_equal(f->recovered.entries[0].index, 4);
+        }
+        /* The next one may be older than the damaged one was; its spare is the one that was good. */
+        assert_int_equal(put_snapshot(f, 5, 2, false), 0);
+        assert_int_equal(reopen(f), 0);
+        assert_int_equal(f->recovered.snapshot_index, 5);
+        assert_int_equal(f->recovered.spare_index, 3);
+        assert_int_equal(f->recovered.n_entries, 4);
+}
+
 static void snapshot_from_elsewhere_replaces_the_log(void **state)
 {
         struct fixture *f = *state;
@@ -1483,6 +1510,7 @@ int main(void)
                 TEST(truncated_entries_stay_away),
                 TEST(log_goes_on_over_many_segments),
                 TEST(entries_follow_on_the_snapshot),
+                TEST(spare_snapshot_takes_the_place_of_a_damaged_one),
                 TEST(snapshot_from_elsewhere_replaces_the_log),
                 TEST(segments_that_no_snapshot_needs_are_used_again),
                 TEST(torn_write_into_a_recycled_segment_is_cut),
