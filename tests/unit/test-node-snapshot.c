@@ -775,6 +775,55 @@ static bool catches_appends_to_3(struct bench *b, node_id from, node_id to, cons
         return to == 3 && bytes[0] == NODE_MESSAGE_RAFT;
 }
 
+/* From when 1 asks for the lease on, nothing of the log reaches it. */
+static bool catches_appends_behind_a_campaign(struct bench *b, node_id from, node_id to,
+                                              const uint8_t *bytes, size_t n)
+{
+        bool *has_asked = b->catcher;
+
+        (void)n;
+        if (from == 1 && bytes[0] == NODE_MESSAGE_PROPOSE)
+                *has_asked = true;
+        return *has_asked && to == 1 && bytes[0] == NODE_MESSAGE_RAFT;
+}
+
+/* The stamp of the request is known, but not when it was granted: nothing may be built on it. */
+static void lease_that_was_granted_unseen_is_given_back(void **state)
+{
+        bool has_asked = false;
+        struct bench b;
+        uint64_t unseen;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){
+                                .n_candidates = 1, .snapshot_bytes = 1 << 20, .has_disks = true });
+        bench_lead(&b, 3);
+        bench_master(&b, 1);
+        bench_isolate(&b, 1, true);
+        bench_wait(&b, 4 * BENCH_TTL);
+        assert_int_equal(bench_lease(&b, 3)->state, STORE_LEASE_FREE);
+        b.catches = catches_appends_behind_a_campaign;
+        b.catcher = &has_asked;
+        bench_isolate(&b, 1, false);
+        for (unsigned i = 0; i < 200 && !has_asked; i++)
+                bench_wait(&b, BENCH_HEARTBEAT / 5);
+        assert_true(has_asked);
+        assert_int_equal(bench_lease(&b, 3)->state, STORE_LEASE_HELD);
+        unseen = bench_lease(&b, 3)->epoch;
+        fill(&b, 3, MANY);
+        bench_forget(&b);
+        b.catches = NULL;
+        for (unsigned i = 0; i < 200 && !bench_count_notes(&b, 1, NODE_NOTE_SNAPSHOT_INSTALLED);
+             i++)
+                bench_wait(&b, BENCH_HEARTBEAT / 5);
+        bench_master(&b, 1);
+        assert_true(bench_view(&b, 1).epoch > unseen);
+        for (size_t i = 0; i < b.n_seen; i++)
+                assert_false(b.seen[i].effect.type == NODE_HOLD &&
+                             b.seen[i].effect.epoch == unseen);
+        bench_done(&b);
+}
+
 static void write_that_was_applied_unseen_is_answered_once(void **state)
 {
         struct bench b;
@@ -1075,6 +1124,7 @@ int main(void)
                 cmocka_unit_test(founding_list_travels_with_the_snapshot),
                 cmocka_unit_test(member_without_a_list_takes_no_snapshot),
                 cmocka_unit_test(lease_counts_as_received_when_the_snapshot_came),
+                cmocka_unit_test(lease_that_was_granted_unseen_is_given_back),
                 cmocka_unit_test(write_that_was_applied_unseen_is_answered_once),
                 cmocka_unit_test(change_that_was_applied_unseen_is_answered),
                 cmocka_unit_test(watchers_outlive_the_store_that_they_watched),
