@@ -13,6 +13,7 @@ enum {
         NODE_ORDER_TTL_SEC = 60,
         NODE_HOLD_USEC = 1000, /* that something waits at most for more to go out with */
         NODE_ENTRY_COST = 64, /* bytes that an entry of the log counts beside its command */
+        NODE_BLOCK_BYTES = 4096, /* in which the log is written */
         NODE_ROUNDS_MAX = 16, /* of proposals within one step */
         NODE_REQUESTS_KEPT = 16, /* of NODE_REQUESTS_MAX, for the node's own */
         NODE_SEQUENCE_BITS = 56, /* of the number of a read at the leader; who asked stands above */
@@ -127,7 +128,7 @@ struct node_snapshots {
         struct instant not_before;
         bool is_taking;
         bool is_ordered; /* the next one is due at once */
-        uint64_t bytes_since; /* of entries that were applied since */
+        uint64_t bytes_since; /* that the log has grown by since */
         uint64_t bytes_taken; /* what that was when the one that is being taken began, */
         uint64_t entries_since; /* and how many entries */
         struct store *replaced; /* is released bit by bit */
@@ -317,6 +318,7 @@ void node_request_decided(struct node *n, uint64_t sequence, bool is_appended, b
 void node_members_start(struct node *n);
 void node_members_changed(struct node *n);
 bool node_is_member(const struct node *n, node_id id);
+void node_members_tell(struct node *n, node_id to);
 void node_members_told(struct node *n, struct reader *r);
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation);
 void node_members_change(struct node *n, uint64_t request, const struct node_change *c);
@@ -331,6 +333,8 @@ void node_snapshot_look(struct node *n);
 struct instant node_snapshot_deadline(const struct node *n);
 void node_snapshot_order(struct node *n);
 void node_snapshot_taken(struct node *n, const struct node_event *event);
+/* The member can be reached: what was on its way to it is lost. */
+void node_snapshot_seen(struct node *n, node_id id);
 void node_snapshot_wanted(struct node *n, node_id to);
 void node_snapshot_read(struct node *n, const struct node_event *event);
 void node_snapshot_replied(struct node *n, node_id from, struct reader *r);

@@ -109,7 +109,7 @@ bool node_is_member(const struct node *n, node_id id)
  * the leader is perhaps none of them. Who is still there tells it where the others are; what counts
  * is only what the log says.
  */
-static void tell_list(struct node *n, node_id to)
+void node_members_tell(struct node *n, node_id to)
 {
         struct buffer *b;
 
@@ -144,8 +144,11 @@ const struct members *node_contacts(const struct node *n)
 
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation)
 {
-        tell_list(n, id);
-        if (node_is_member(n, id) || (n->members.n == 0 && id >= 1 && id <= MEMBERS_MAX))
+        if (id < 1 || id > MEMBERS_MAX)
+                return;
+        node_members_tell(n, id);
+        node_snapshot_seen(n, id);
+        if (node_is_member(n, id) || n->members.n == 0)
                 n->seen[id] = incarnation;
 }
 

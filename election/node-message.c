@@ -63,6 +63,9 @@ static void got_raft(struct node *n, node_id from, struct reader *r)
                 m.n_entries = node_expiry_filter(n, &m);
         node_feed_raft(n, &(struct raft_event){
                                   .type = RAFT_EVENT_RECEIVED, .now = n->now, .message = &m });
+        /* Who looks for a leader that we hear may not know where it is. */
+        if ((m.type == RAFT_PRE_VOTE || m.type == RAFT_VOTE) && raft_leader(n->raft) != NODE_NOBODY)
+                node_members_tell(n, from);
 }
 
 static void got_proposal(struct node *n, node_id from, struct reader *r)

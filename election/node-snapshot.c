@@ -127,6 +127,12 @@ static void read_part(struct node *n, node_id to)
         e->snapshot.n_wanted = NODE_SNAPSHOT_PART_MAX;
 }
 
+void node_snapshot_seen(struct node *n, node_id id)
+{
+        if (n->transfers[id].is_open)
+                n->transfers[id].again = n->now;
+}
+
 void node_snapshot_wanted(struct node *n, node_id to)
 {
         if (!node_is_member(n, to))

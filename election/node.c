@@ -209,7 +209,6 @@ static void apply_entry(struct node *n, const struct raft_entry *entry)
 
         n->index_applied = entry->index;
         n->term_applied = entry->term;
-        n->snapshots.bytes_since += entry->n + NODE_ENTRY_COST;
         if (entry->type != RAFT_ENTRY_COMMAND)
                 return;
         store_apply(n->store, entry->index, entry->bytes, entry->n,
@@ -268,11 +267,22 @@ static void role_changed(struct node *n)
                 n->services[i].holder.renew_at = n->now; /* not to lose a lease by an election */
 }
 
+/* What a change of the log takes there, whoever writes it: whole blocks. */
+static uint64_t bytes_on_disk(const struct node *n, const struct raft_persist *p)
+{
+        uint64_t bytes = 0;
+
+        for (uint64_t i = p->first; p->first != 0 && i <= p->last; i++)
+                bytes += raft_entry_at(n->raft, i)->n + NODE_ENTRY_COST;
+        return (bytes / NODE_BLOCK_BYTES + 1) * NODE_BLOCK_BYTES;
+}
+
 static void carry_out(struct node *n, const struct raft_effect *e)
 {
         switch (e->type) {
         case RAFT_PERSIST:
                 node_add(n, NODE_PERSIST)->persist = e->persist;
+                n->snapshots.bytes_since += bytes_on_disk(n, &e->persist);
                 break;
         case RAFT_SEND:
                 raft_message_encode(&e->message, node_send(n, e->message.to, NODE_MESSAGE_RAFT));
@@ -563,6 +573,8 @@ struct node *node_new(const struct node_config *config, const struct raft_durabl
         n->snapshots.index = durable->snapshot_index;
         n->snapshots.term = durable->snapshot_term;
         n->snapshots.taken_at = now;
+        for (size_t i = 0; i < durable->n_entries; i++)
+                n->snapshots.bytes_since += durable->entries[i].n + NODE_ENTRY_COST;
         n->store_index_seen = UINT64_MAX;
         /* A late answer to the process before this one must fit none of our requests. */
         n->sequence = n->inquiry.number = n->read_batch = (config->incarnation & UINT32_MAX) << 20;

@@ -159,7 +159,7 @@ static void draw_snapshots(struct sim_plan *p, struct random *r)
         p->snapshot_failure_permille = chance(r, 700) ? 0 : (unsigned)between(r, 10, 300);
         p->snapshot_age = between(r, 2, 60) * USEC_PER_SEC;
         if (chance(r, 700))
-                p->snapshot_bytes = between(r, 2000, chance(r, 500) ? 10000 : 100000);
+                p->snapshot_bytes = between(r, 50000, chance(r, 500) ? 250000 : 2500000);
 }
 
 /*

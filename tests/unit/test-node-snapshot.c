@@ -387,11 +387,11 @@ static void member_behind_the_log_is_sent_a_snapshot_part_by_part(void **state)
         start(&b, (struct bench_setup){ 0 });
         leave_behind(&b);
         bench_isolate(&b, 3, false);
-        wait_until_same(&b, 1, 3, USEC_PER_SEC);
+        wait_until_same(&b, 1, 3, 5 * USEC_PER_SEC);
         assert_int_equal(bench_count_notes(&b, 3, NODE_NOTE_SNAPSHOT_INSTALLED), 1);
         assert_int_equal(bench_count_notes(&b, 1, NODE_NOTE_SNAPSHOT_SENT), 1);
         assert_true(b.machines[3].n_writes > 4);
-        assert_int_equal(b.machines[3].n_writes, b.machines[1].n_reads);
+        assert_true(b.machines[3].n_writes <= b.machines[1].n_reads); /* some while it was away */
         /* And it goes on with the log, also from its own disk. */
         (void)set(&b, 3, "/after", "x");
         bench_wait(&b, BENCH_HEARTBEAT);
@@ -497,7 +497,8 @@ static void begin_transfer(struct bench *b, unsigned *left)
         b->catches = catches_behind;
         b->catcher = left;
         bench_isolate(b, 3, false);
-        bench_wait(b, 4 * BENCH_HEARTBEAT);
+        for (unsigned i = 0; i < 100 && *left > 0; i++)
+                bench_wait(b, BENCH_HEARTBEAT);
         assert_int_equal(*left, 0);
         assert_int_equal(b->machines[3].n_writes, 3);
 }
