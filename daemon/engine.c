@@ -126,6 +126,7 @@ static int priority_of(const struct node_note *note)
         case NODE_NOTE_FAILOVER:
                 return LOG_NOTICE;
         case NODE_NOTE_RAFT:
+                return note->raft == RAFT_NOTE_PEER_LOST_LOG ? LOG_ALERT : LOG_INFO;
         case NODE_NOTE_MEMBERS:
         case NODE_NOTE_SNAPSHOT_TAKEN:
         case NODE_NOTE_SNAPSHOT_SENT:

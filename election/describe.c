@@ -71,6 +71,9 @@ static void say_raft(struct text *t, const struct node_note *note,
         case RAFT_NOTE_PEER_PROBED:
                 say(t, "looks for the point where the logs part with ");
                 break;
+        case RAFT_NOTE_PEER_LOST_LOG:
+                say(t, "entries that were acknowledged are missing from the log of ");
+                break;
         }
         say_member(t, names, note->member);
 }

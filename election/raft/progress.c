@@ -344,6 +344,7 @@ static void on_granted(struct raft *r, struct raft_peer *p, uint64_t match)
 
         if (progress) {
                 p->match = match;
+                p->match_round = r->round;
                 p->may_resend = true;
                 release_in_flight(p);
                 raft_advance_commit(r);
@@ -394,9 +395,26 @@ static void on_rejected_heartbeat(struct raft *r, struct raft_peer *p, const str
         p->append_due = true;
 }
 
+/*
+ * It rejects what it has acknowledged, and answers a round that we sent when we knew of that: so it
+ * is no old answer, its disk has lost entries. What it has promised by them cannot be had back, but
+ * it gets them again, and somebody is told.
+ */
+static void forgive_lost_log(struct raft *r, struct raft_peer *p, const struct raft_message *m)
+{
+        if (m->log_index > p->match || m->round <= p->match_round)
+                return;
+        p->match = 0;
+        raft_note_peer(r, RAFT_NOTE_PEER_LOST_LOG, m->from);
+        raft_probe_from(p, m->log_index + 1);
+}
+
 static void on_rejected(struct raft *r, struct raft_peer *p, const struct raft_message *m)
 {
         uint64_t next;
+
+        if (p->match > 0)
+                forgive_lost_log(r, p, m);
 
         if (p->mode == RAFT_SNAPSHOT) {
                 on_rejected_heartbeat(r, p, m);
@@ -429,6 +447,7 @@ void raft_on_append_reply(struct raft *r, const struct raft_message *m)
         if (r->role != RAFT_LEADER || m->term != r->term || m->round > r->round ||
             m->round < p->round_min)
                 return;
+        raft_latency_answered(r, p, m->round);
         if (m->round > p->round) {
                 p->round = m->round;
                 p->answered = instant_later(p->answered, round_sent(r, m->round));
@@ -484,6 +503,7 @@ static void send_append(struct raft *r, node_id to, size_t n, bool quiet)
         bool known = raft_log_term_at(&r->log, m.log_index, &m.log_term);
 
         assert(known);
+        raft_latency_sent(r, p, quiet);
         raft_send(r, &m);
         p->append_due = false;
         if (p->mode != RAFT_SNAPSHOT)

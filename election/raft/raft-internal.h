@@ -90,6 +90,7 @@ struct raft_pace {
 struct raft_peer {
         enum raft_mode mode;
         uint64_t match; /* its log is ours up to here, durably */
+        uint64_t match_round; /* the newest that was sent when it said so */
         uint64_t next; /* the next entry to send */
         bool paused; /* probe: an append is on its way */
         bool may_resend; /* since the last heartbeat nothing was sent again */
@@ -104,6 +105,9 @@ struct raft_peer {
         uint64_t commit_sent; /* what the last append allowed it to commit */
         uint64_t round; /* newest that it answered */
         struct instant answered; /* send time of that round; NEVER before the first answer */
+        struct raft_latency latency;
+        uint64_t timed_round; /* whose answer is waited for, to take the time; 0: none */
+        struct instant timed_at; /* when that append was sent */
         struct raft_in_flight in_flight[RAFT_IN_FLIGHT_MAX]; /* a ring, oldest first */
         unsigned in_flight_first;
         unsigned in_flight_n;
@@ -169,6 +173,7 @@ struct raft {
         size_t reads_n;
         size_t reads_max;
         struct raft_transfer transfer;
+        struct raft_traffic traffic;
 
         /* This step. */
         struct raft_message reply;
@@ -254,6 +259,11 @@ void raft_enter_snapshot(struct raft *r, node_id peer, uint64_t hint);
 uint64_t raft_append_own(struct raft *r, enum raft_entry_type type, const uint8_t *bytes, size_t n);
 void raft_tell_appended(struct raft *r, uint64_t first);
 void raft_tell_proposed(struct raft *r, uint64_t first, uint64_t context);
+
+/* latency.c */
+/* An append goes out; @quiet: one that is not answered. */
+void raft_latency_sent(struct raft *r, struct raft_peer *p, bool quiet);
+void raft_latency_answered(struct raft *r, struct raft_peer *p, uint64_t round);
 
 /* snapshot.c */
 void raft_on_compact(struct raft *r, const struct raft_event *event);

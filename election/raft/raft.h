@@ -184,6 +184,7 @@ enum raft_note {
         RAFT_NOTE_TRANSFER_STARTED, /* to @peer */
         RAFT_NOTE_TRANSFER_FAILED,
         RAFT_NOTE_PEER_PROBED, /* @peer rejected an append and is probed */
+        RAFT_NOTE_PEER_LOST_LOG, /* @peer has no longer what it has acknowledged */
 };
 
 struct raft_persist {
@@ -308,6 +309,31 @@ struct raft_peer_view {
                                   * INSTANT_NEVER before its first answer to this leader */
 };
 struct raft_peer_view raft_peer_view(const struct raft *r, node_id peer);
+
+/*
+ * How a peer answers the leader's appends. The time from an append to its answer is taken once a
+ * heartbeat; it counts the peer's disk where the append brought entries.
+ */
+struct raft_latency {
+        uint64_t n_answers; /* all, also those whose time was not taken */
+        uint64_t n_failures; /* times that were not answered within an election timeout */
+        uint64_t n; /* times that were taken */
+        usec_t current;
+        usec_t shortest;
+        usec_t longest;
+        double average; /* microseconds */
+        double squares; /* sum of the squared distances from the average */
+};
+
+/* Of this leadership; all zero if this member does not lead, or @peer gets no appends. */
+struct raft_latency raft_peer_latency(const struct raft *r, node_id peer);
+
+/* Appends since the start, those without entries among them. */
+struct raft_traffic {
+        uint64_t n_sent;
+        uint64_t n_received; /* of this term's leader */
+};
+struct raft_traffic raft_traffic(const struct raft *r);
 
 /* The entry at @index, or NULL if the log has none there, any more. Valid until the next step. */
 const struct raft_entry *raft_entry_at(const struct raft *r, uint64_t index);

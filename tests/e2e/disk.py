@@ -552,7 +552,10 @@ def yesterdays_log_is_brought_up_to_date(lab):
     shutil.rmtree(store.raft)
     os.rename(yesterday, store.raft)
     run("chown", "-R", "nobody", store.raft)
+    leader = lab.leader()
+    since = len(leader.log())
     starts(lab, store)
+    leader.says("entries that were acknowledged are missing from the log of " + store.name, since)
 
 
 TESTS = [full_disk_of_a_follower_stops_nobody, full_member_starts_again, full_leader_hands_on_and_reads_go_on,

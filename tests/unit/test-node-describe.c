@@ -52,7 +52,7 @@ static void every_note_of_raft_has_words_of_its_own(void **state)
         struct texts t = { .n = 0 };
 
         (void)state;
-        for (unsigned i = RAFT_NOTE_PRE_VOTE_STARTED; i <= RAFT_NOTE_PEER_PROBED; i++) {
+        for (unsigned i = RAFT_NOTE_PRE_VOTE_STARTED; i <= RAFT_NOTE_PEER_LOST_LOG; i++) {
                 struct node_note note = { .type = NODE_NOTE_RAFT, .raft = i, .member = 2 };
 
                 describe_note(&note, &names, t.list[t.n], TEXT_SIZE);

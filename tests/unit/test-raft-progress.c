@@ -321,6 +321,26 @@ static void rejection_at_or_below_match_is_stale(void **state)
         rig_done(&rig);
 }
 
+static void peer_whose_disk_has_lost_entries_gets_them_again(void **state)
+{
+        struct rig rig;
+
+        (void)state;
+        rig_start(&rig, &(struct rig_setup){ .n_voters = 3, .term = 1, .terms = { 1, 1, 1 } });
+        rig_lead(&rig);
+        assert_int_equal(raft_peer_view(rig.raft, 2).match, 4);
+        rig_timeout(&rig); /* a round that was sent when its log was known */
+        reject(&rig, 2, 4, 2, 1);
+        assert_non_null(rig_noted(&rig, RAFT_NOTE_PEER_LOST_LOG));
+        assert_int_equal(raft_peer_view(rig.raft, 2).match, 0);
+        assert_sent(&rig, 2, 2, 2);
+        rig_acknowledge(&rig, 2, 4);
+        assert_int_equal(raft_peer_view(rig.raft, 2).match, 4);
+        reject(&rig, 2, 3, 2, 1); /* an old answer, as ever */
+        assert_int_equal(raft_peer_view(rig.raft, 2).match, 4);
+        rig_done(&rig);
+}
+
 static void hint_below_match_does_not_lead_below_it(void **state)
 {
         struct rig rig;
@@ -707,6 +727,7 @@ int main(void)
                 cmocka_unit_test(rejection_always_goes_strictly_back),
                 cmocka_unit_test(rejection_that_does_not_answer_the_probe_is_ignored),
                 cmocka_unit_test(rejection_at_or_below_match_is_stale),
+                cmocka_unit_test(peer_whose_disk_has_lost_entries_gets_them_again),
                 cmocka_unit_test(hint_below_match_does_not_lead_below_it),
                 cmocka_unit_test(lost_append_heals_by_the_next_heartbeat),
                 cmocka_unit_test(peer_that_drops_entries_is_sent_them_once_a_heartbeat),
