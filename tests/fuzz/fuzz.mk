@@ -15,6 +15,7 @@ FUZZ_SOURCES_link          := daemon/link.c daemon/engine-hands.c daemon/journal
 FUZZ_SOURCES_lines         := actions/lines.c actions/postgres/settings.c actions/postgres/version.c
 FUZZ_SOURCES_wal           := $(wildcard daemon/wal*.c) tests/lib/scratch.c
 FUZZ_SOURCES_peers-wire    := daemon/peers-wire.c
+FUZZ_SOURCES_peers         := daemon/peers.c daemon/peers-wire.c daemon/tcp.c daemon/clock.c daemon/journal.c
 FUZZ_SOURCES_http          := daemon/http-parse.c daemon/api-form.c daemon/api-keys-parse.c election/store/path.c
 
 FUZZ_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -g -O1 \
@@ -31,10 +32,22 @@ $(BUILD)/fuzz/fuzz-%: $$(call fuzz_objects,$$*)
 	$(Q)clang -fsanitize=fuzzer,address,undefined -o $@ $^ \
 		$(call pkg_libs,libconfuse libevent_core jansson libsystemd)
 
-.PHONY: fuzz
-fuzz: $(foreach target,$(FUZZ),$(BUILD)/fuzz/fuzz-$(target))
+.PHONY: fuzz fuzz-corpus
+fuzz: $(FUZZ:%=$(BUILD)/fuzz/fuzz-%)
 	$(Q)for target in $(FUZZ); do \
 		mkdir -p $(BUILD)/fuzz/corpus-$$target && \
 		$(BUILD)/fuzz/fuzz-$$target -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus-$$target \
 			$$(ls -d tests/fuzz/corpus/$$target 2>/dev/null) || exit 1; \
 	done
+
+# Once over what is committed: no finding comes back.
+CHECKS += fuzz-corpus
+CHECK_fuzz-corpus = make --no-print-directory -j $(JOBS) BUILD=$(BUILD) fuzz-corpus
+
+fuzz-corpus: $(FUZZ:%=$(BUILD)/fuzz/fuzz-%)
+	$(Q)for target in $(FUZZ); do \
+		$(BUILD)/fuzz/fuzz-$$target -runs=0 -artifact_prefix=$(BUILD)/fuzz/ tests/fuzz/corpus/$$target \
+			>$(BUILD)/fuzz/corpus-$$target.log 2>&1 || \
+			{ cat $(BUILD)/fuzz/corpus-$$target.log; exit 1; }; \
+	done
+	$(Q)echo "$(words $(FUZZ)) passed, 0 failed"
