@@ -68,6 +68,7 @@ static void print_id_of(const struct api *a, node_id id, char ret[static API_MEM
 static void get_self(struct api *a, struct http_request *r)
 {
         const struct raft *raft = node_raft(engine_node(a->engine));
+        struct raft_traffic traffic = raft_traffic(raft);
         bool leads = raft_role(raft) == RAFT_LEADER;
         char id[API_MEMBER_ID_SIZE], leader[API_MEMBER_ID_SIZE];
         char started[TIME_SIZE], since[TIME_SIZE], uptime[TIME_SIZE];
@@ -80,11 +81,45 @@ static void get_self(struct api *a, struct http_request *r)
         print_time(a->stats.leader_since, since);
         print_length(now > a->stats.leader_since ? now - a->stats.leader_since : 0, uptime);
         api_reply_json(r, HTTP_OK,
-                       json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:i, s:i}", "name",
+                       json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s}, s:o, s:o}", "name",
                                  name ? name : "", "id", id, "state",
                                  leads ? "StateLeader" : "StateFollower", "startTime", started,
                                  "leaderInfo", "leader", leader, "uptime", uptime, "startTime",
-                                 since, "recvAppendRequestCnt", 0, "sendAppendRequestCnt", 0));
+                                 since, "recvAppendRequestCnt", api_json_u64(traffic.n_received),
+                                 "sendAppendRequestCnt", api_json_u64(traffic.n_sent)));
+}
+
+/* By halving towards it, as precise as milliseconds are printed: no library for one root. */
+static double root(double square)
+{
+        double low = 0, high = square > 1 ? square : 1;
+
+        while (high - low > 1e-6 * high) {
+                double middle = (low + high) / 2;
+
+                if (middle * middle > square)
+                        high = middle;
+                else
+                        low = middle;
+        }
+        return high;
+}
+
+static double msec(double usec)
+{
+        return usec / (double)USEC_PER_MSEC;
+}
+
+static json_t *describe_follower(const struct raft_latency *l)
+{
+        double variance = l->n > 0 ? l->squares / (double)l->n : 0;
+
+        return json_pack("{s:{s:f, s:f, s:f, s:f, s:f}, s:{s:o, s:o}}", "latency", "current",
+                         msec((double)l->current), "average", msec(l->average), "standardDeviation",
+                         msec(variance > 0 ? root(variance) : 0), "minimum",
+                         msec((double)l->shortest), "maximum", msec((double)l->longest), "counts",
+                         "fail", api_json_u64(l->n_failures), "success",
+                         api_json_u64(l->n_answers));
 }
 
 static void get_leader(struct api *a, struct http_request *r)
@@ -101,15 +136,12 @@ static void get_leader(struct api *a, struct http_request *r)
         }
         followers = json_object();
         for (size_t i = 0; i < n; i++) {
+                node_id member = members[i].member.id;
+                struct raft_latency latency = raft_peer_latency(raft, member);
+
                 api_member_id_print(members[i].etcd_id, id);
-                if (members[i].member.id == a->conf->self)
-                        continue;
-                (void)json_object_set_new(followers, id,
-                                          json_pack("{s:{s:f, s:f, s:f, s:f, s:f}, s:{s:i, s:i}}",
-                                                    "latency", "current", 0.0, "average", 0.0,
-                                                    "standardDeviation", 0.0, "minimum", 0.0,
-                                                    "maximum", 0.0, "counts", "fail", 0, "success",
-                                                    0));
+                if (member != a->conf->self)
+                        (void)json_object_set_new(followers, id, describe_follower(&latency));
         }
         print_id_of(a, a->conf->self, id);
         api_reply_json(r, HTTP_OK, json_pack("{s:s, s:o}", "leader", id, "followers", followers));

@@ -131,6 +131,7 @@ void raft_on_append(struct raft *r, const struct raft_message *m)
                 return;
         }
         follow(r, m);
+        r->traffic.n_received++;
         if (!log_reaches(r, m)) {
                 reject(r, m);
                 return;

@@ -108,6 +108,34 @@ def late_member_is_sent_a_snapshot(lab):
     wait_for_key(away, "/later/4499", "4499-" + "x" * 1000)
 
 
+def leader_knows_how_soon_the_others_answer(lab):
+    def statistics(store, what):
+        return ask(store.address, "GET", "/v2/stats/" + what)[2]
+
+    leader, follower = lab.leader(), lab.follower()
+    own = statistics(follower, "self")
+    put(follower, "/counted", "1")
+    wait_for("the follower to count appends", lambda: statistics(follower, "self")["recvAppendRequestCnt"] >
+             own["recvAppendRequestCnt"], 5)
+    check(statistics(leader, "self")["sendAppendRequestCnt"] > 0, "the leader sent some")
+    equal(ask(follower.address, "GET", "/v2/stats/leader")[0], 403)
+    found = statistics(leader, "leader")
+    equal(len(found["followers"]), len(lab.stores) - 1)
+    figures = found["followers"][own["id"]]
+    latency, before = figures["latency"], figures["counts"]
+    check(0 < latency["minimum"] <= latency["average"] <= latency["maximum"] < 5000, figures)
+    check(latency["minimum"] <= latency["current"] <= latency["maximum"], figures)
+    check(0 <= latency["standardDeviation"] <= latency["maximum"], figures)
+    check(before["success"] > 0, figures)
+    follower.freeze()
+    try:
+        wait_for("its silence to be counted", lambda: statistics(leader, "leader")["followers"][own["id"]]["counts"]
+                 ["fail"] > before["fail"], 5)
+    finally:
+        follower.thaw()
+    lab.wait_ready()
+
+
 def disk_does_not_grow_for_ever(lab):
     leader = lab.leader()
     for i in range(6):
@@ -308,8 +336,8 @@ def backup_becomes_a_new_cluster(lab):
     wait_for("r2 to vote", lambda: "r2" in voters(lab), 20)
 
 
-TESTS = [late_member_is_sent_a_snapshot, disk_does_not_grow_for_ever, fourth_replaces_a_dead_third,
-         wiped_member_is_refused_until_it_is_added_again, observer_has_a_copy_and_no_vote,
+TESTS = [late_member_is_sent_a_snapshot, leader_knows_how_soon_the_others_answer, disk_does_not_grow_for_ever,
+         fourth_replaces_a_dead_third, wiped_member_is_refused_until_it_is_added_again, observer_has_a_copy_and_no_vote,
          three_to_five_to_three_under_load, member_that_was_away_finds_a_leader_it_has_never_heard_of,
          backup_becomes_a_new_cluster]
 

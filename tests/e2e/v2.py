@@ -871,6 +871,9 @@ def members_come_and_go(s):
     equal((a.status, a.body), (201, '{"id":"%s","name":"","peerURLs":["%s"],"clientURLs":[]}\n' % (new["id"], url)))
     check(new in listed(), "it is listed")
     equal(ask("GET", "/v2/machines").body, "http://127.0.0.1:4001", "clients are not sent there yet")
+    silent = json.loads(ask("GET", "/v2/stats/leader").body)["followers"][new["id"]]
+    equal(list(silent["latency"]), ["current", "average", "standardDeviation", "minimum", "maximum"])
+    equal((silent["counts"]["success"], silent["latency"]["maximum"]), (0, 0), "it never answers")
     a = change("POST", "", url)
     equal((a.status, a.body), (409, '{"message":"membership: peerURL exists"}'))
     equal(change("PUT", "/" + new["id"], "http://127.0.0.1:7001").status, 409)
