@@ -6,7 +6,7 @@ BUILD ?= build
 V ?= 0
 Q := $(if $(filter 1,$(V)),,@)
 
-LIBS_daemon      := libevent_core libevent_extra libsystemd jansson
+LIBS_daemon      := libevent_core libsystemd jansson
 LIBS_netlink     := libmnl
 LIBS_conf        := libconfuse
 LIBS_postgres    := libpq jansson libevent_core
