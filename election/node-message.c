@@ -74,7 +74,7 @@ static void got_proposal(struct node *n, node_id from, struct reader *r)
         size_t size;
         const uint8_t *bytes = reader_get_blob(r, &size);
 
-        if (size > RAFT_ENTRY_BYTES_MAX)
+        if (size == 0 || size > RAFT_ENTRY_BYTES_MAX)
                 r->failed = true;
         if (r->failed)
                 return;

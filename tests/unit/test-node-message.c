@@ -83,6 +83,27 @@ static void damaged_messages_stop_nobody(void **state)
         bench_done(&b);
 }
 
+static void proposal_without_a_command_is_refused(void **state)
+{
+        struct bench b;
+        struct buffer message = { 0 };
+        uint64_t last;
+
+        (void)state;
+        bench_start(&b, &(struct bench_setup){ 0 });
+        bench_lead(&b, 1);
+        bench_forget(&b);
+        last = raft_index_last(node_raft(b.machines[1].node));
+        buffer_put_u8(&message, NODE_MESSAGE_PROPOSE);
+        buffer_put_u64(&message, 5);
+        buffer_put_blob(&message, NULL, 0);
+        bench_message(&b, 2, 1, message.bytes, message.n);
+        assert_int_equal(bench_count_notes(&b, 1, NODE_NOTE_BAD_MESSAGE), 1);
+        assert_int_equal(raft_index_last(node_raft(b.machines[1].node)), last);
+        buffer_done(&message);
+        bench_done(&b);
+}
+
 static void messages_of_strangers_are_not_read(void **state)
 {
         struct bench b;
@@ -139,6 +160,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(damaged_messages_stop_nobody),
+                cmocka_unit_test(proposal_without_a_command_is_refused),
                 cmocka_unit_test(messages_of_strangers_are_not_read),
                 cmocka_unit_test(report_survives_the_wire),
         };
