@@ -161,6 +161,7 @@ static void check_installed(struct sim *s, struct machine *m, uint64_t index)
                 sim_fail(s, "the snapshot of %s up to %" PRIu64 " is of another term or not there",
                          sim_node_name(s, m->id), index);
         m->engine.index_checked = index;
+        m->engine.members_checked = false;
 }
 
 void check_engine(struct sim *s, struct machine *m)
@@ -185,8 +186,12 @@ void check_engine(struct sim *s, struct machine *m)
                 fault_aim(s, m, AIM_COMMITTED);
         if (raft_index_snapshot(r) > m->engine.index_checked)
                 check_installed(s, m, raft_index_snapshot(r));
-        while (m->engine.index_checked < committed && !s->over)
-                check_committed(s, m, ++m->engine.index_checked);
+        if (m->engine.index_checked < committed || !m->engine.members_checked) {
+                while (m->engine.index_checked < committed && !s->over)
+                        check_committed(s, m, ++m->engine.index_checked);
+                member_check(s, m);
+                m->engine.members_checked = true;
+        }
         observe_engine(s, m);
 }
 

@@ -143,6 +143,7 @@ void engine_start(struct sim *s, struct machine *m)
         e->index_checked = m->disk.base;
         e->change_next = 1;
         e->index_read = 0;
+        e->members_checked = false;
         memset(e->met, 0, sizeof(e->met));
         e->fed = machine_clock(s, m);
         STORY(s, m, "the engine starts with %zu entries of term %llu behind %llu",

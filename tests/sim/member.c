@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "election/base/memory.h"
 #include "tests/sim/sim.h"
 
 #define PORT 7000 /* and the number of the machine */
@@ -94,8 +95,26 @@ void member_committed(struct sim *s, const struct raft_entry *e)
                 sim_fail(s, "entry %llu is no member list", (unsigned long long)e->index);
         s->members.index = e->index;
         s->tally.member_lists++;
+        MUST_GROW(s->lists, s->n_lists, s->n_lists_max);
+        s->lists[s->n_lists++] = e->index;
         if (s->story.recording)
                 tell_list(s, &s->members);
+}
+
+void member_check(struct sim *s, const struct machine *m)
+{
+        const struct raft *r = node_raft(m->engine.node);
+        uint64_t committed = raft_index_committed(r);
+        uint64_t own = raft_membership_at(r, committed)->index;
+        size_t i = s->n_lists;
+
+        while (i > 0 && s->lists[i - 1] > committed)
+                i--;
+        if (own != (i > 0 ? s->lists[i - 1] : 0))
+                sim_fail(s, "%s goes by the member list of entry %llu at %llu, but %llu changed it",
+                         sim_node_name(s, m->id), (unsigned long long)own,
+                         (unsigned long long)committed,
+                         (unsigned long long)(i > 0 ? s->lists[i - 1] : 0));
 }
 
 static bool is_served(const struct sim *s, const struct machine *m)

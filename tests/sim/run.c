@@ -162,6 +162,7 @@ void sim_free(struct sim *s)
         for (unsigned i = 1; i <= MEMBERS_MAX; i++)
                 machine_free(&s->machines[i]);
         history_free(s->history);
+        free(s->lists);
         free(s->leaders);
         free(s->committed);
         free(s->requests);

@@ -246,6 +246,7 @@ struct engine {
         bool was_leader;
         uint64_t term_led;
         uint64_t index_checked; /* committed, and compared with what others committed */
+        bool members_checked; /* since the start or the last snapshot */
         uint64_t met[MEMBERS_MAX + 1]; /* lives of the engines of other machines */
         uint64_t change_next; /* of the store: not compared with what others show */
         uint64_t index_read; /* of the store: what a plain read has shown */
@@ -398,6 +399,8 @@ struct sim {
         char waiting_for[SIM_FAILURE_SIZE]; /* what is not at rest yet */
         uint64_t digest; /* of all that happened */
         struct members members; /* the newest list that was committed anywhere */
+        uint64_t *lists; /* the entries that were committed and hold one, in order */
+        size_t n_lists, n_lists_max;
         node_id doomed; /* a machine that will be lost, if nobody is missed by then */
         usec_t doomed_at; /* until then, the member list is left alone */
 
@@ -516,6 +519,8 @@ struct machine *member_machine(struct sim *s, const struct machine *m, node_id i
 bool member_accepts(const struct machine *m, const struct machine *from);
 /* A configuration is committed for the first time. */
 void member_committed(struct sim *s, const struct raft_entry *e);
+/* Fails unless @m goes by the list that was committed last, of those up to what it has committed. */
+void member_check(struct sim *s, const struct machine *m);
 /* Whether @m sees the founders as the members, as it must in the end. */
 bool member_is_settled(const struct sim *s, const struct machine *m);
 
