@@ -13,6 +13,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "daemon/clock.h"
 #include "daemon/executor-privileges.h"
 #include "daemon/joining.h"
 #include "daemon/journal.h"
@@ -26,6 +27,19 @@ enum { PIECE = 16 * 1024 };
  * were granted after the backup must all lie below the first one that is granted now.
  */
 #define EPOCHS_AHEAD (UINT64_C(1) << 40)
+/*
+ * The same backup may be restored twice: each second of the time of day begins at an index of its own.
+ * No cluster writes so many entries in one. If the clock was set back, the first rule is left.
+ */
+#define EPOCHS_OF_A_SECOND (UINT64_C(1) << 21)
+
+static uint64_t index_behind(uint64_t index)
+{
+        uint64_t by_time = clock_wall() / USEC_PER_SEC * EPOCHS_OF_A_SECOND;
+
+        index += EPOCHS_AHEAD;
+        return index > by_time ? index : by_time;
+}
 
 /* Becomes the engine's user, whose the data are, in a data directory that exists. */
 static int enter(const struct conf *conf, char dir[PATH_MAX])
@@ -214,7 +228,7 @@ static int found(const struct conf *conf, const char *dir, struct restoring *r)
                 .identity = { .cluster_id = new_cluster_id(conf),
                               .node = choose_id(r, conf->node.name) },
                 .generation = 1,
-                .snapshot_index = r->head.index + EPOCHS_AHEAD,
+                .snapshot_index = index_behind(r->head.index),
                 .snapshot_term = r->head.term + 1,
         };
         int result;
