@@ -300,7 +300,7 @@ static void carry_out_one(struct sim *s, struct machine *m, const struct node_ef
                 observe_woken(s, m, e);
                 return;
         case NODE_MEMBERS:
-                fault_aim(s, m, AIM_MEMBERS);
+                member_list_changed(s, m);
                 return;
         case NODE_SNAPSHOT_TAKE:
                 snapshot_take(s, m, e);

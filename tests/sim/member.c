@@ -117,6 +117,12 @@ void member_check(struct sim *s, const struct machine *m)
                          (unsigned long long)(i > 0 ? s->lists[i - 1] : 0));
 }
 
+void member_list_changed(struct sim *s, struct machine *m)
+{
+        m->known = *member_list(m);
+        fault_aim(s, m, AIM_MEMBERS);
+}
+
 static bool is_served(const struct sim *s, const struct machine *m)
 {
         return engine_is_listening(s, m) && machine_is_awake(s, m) &&
@@ -237,6 +243,36 @@ static bool may_be_lost(struct sim *s, const struct machine *m)
         return voters >= 3 && s->dead == 0 && is_member(s, m);
 }
 
+static bool knows(const struct machine *m, const struct member *other)
+{
+        const struct member *known = members_by_id(&m->known, other->id);
+
+        return known && known->peer.port == other->peer.port &&
+               (known->incarnation == 0 || known->incarnation == other->incarnation);
+}
+
+/*
+ * Whether a member would know none of the others any more without @gone: nobody could tell it who they
+ * are now, and it would have to come back as a new one.
+ */
+static bool orphans(struct sim *s, const struct machine *gone)
+{
+        for (unsigned i = 0; i < s->members.n; i++) {
+                const struct machine *m = machine_at(s, &s->members.list[i].peer);
+                unsigned n_others = 0, n_known = 0;
+
+                for (unsigned k = 0; k < s->members.n; k++) {
+                        if (k == i || machine_at(s, &s->members.list[k].peer) == gone)
+                                continue;
+                        n_others++;
+                        n_known += knows(m, &s->members.list[k]);
+                }
+                if (m != gone && n_others > 0 && n_known < 2 && n_known < n_others)
+                        return true;
+        }
+        return false;
+}
+
 static void lose(struct sim *s, struct machine *m)
 {
         STORY(s, m, "is lost with its disk");
@@ -293,11 +329,11 @@ static void change_something(struct sim *s, struct machine *at)
         member = members_by_name(list, sim_node_name(s, m->id));
         if (!member)
                 add(s, at, m);
-        else if (!is_itself(m, member) || sim_chance(s, 600))
+        else if (!is_itself(m, member) || (sim_chance(s, 600) && !orphans(s, m)))
                 ask(s, at, NODE_CHANGE_REMOVE, m, MEMBER_WITNESS);
         else if (!member_votes(member))
                 ask(s, at, NODE_CHANGE_PROMOTE, m, MEMBER_WITNESS);
-        else if (sim_chance(s, 200))
+        else if (sim_chance(s, 200) && !orphans(s, m))
                 doom(s, m);
 }
 

@@ -257,6 +257,7 @@ struct machine {
         node_id node; /* the member that it is, or was; nobody: it has no log */
         struct members joined; /* whom it was told to join */
         bool wants_to_join;
+        struct members known; /* whom its engine would talk to, when it last said so */
         bool up;
         uint64_t boot; /* counts */
         usec_t suspended_until;
@@ -519,6 +520,8 @@ struct machine *member_machine(struct sim *s, const struct machine *m, node_id i
 bool member_accepts(const struct machine *m, const struct machine *from);
 /* A configuration is committed for the first time. */
 void member_committed(struct sim *s, const struct raft_entry *e);
+/* The engine of @m has another list to go by. */
+void member_list_changed(struct sim *s, struct machine *m);
 /* Fails unless @m goes by the list that was committed last, of those up to what it has committed. */
 void member_check(struct sim *s, const struct machine *m);
 /* Whether @m sees the founders as the members, as it must in the end. */
