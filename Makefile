@@ -143,6 +143,7 @@ help:
 	@echo 'make e2e-patroni  a real Patroni pair on three stores (root)'
 	@echo 'make bench        outages and idle cost (root)'
 	@echo 'make bench-store  the store beside etcd 3.4 in one run (root)'
+	@echo 'make big-store    a million keys: memory, starts, pauses (root)'
 	@echo 'make fuzz         FUZZ=wal FUZZ_SECONDS=60'
 	@echo 'V=1 shows commands, SAN=1 builds with sanitizers, CC=clang, WERROR=1'
 

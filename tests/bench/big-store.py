@@ -4,7 +4,11 @@ it takes, how soon it answers after a start, and how long its loop stands still 
 taken, sent and installed, as a client sees it that asks every two milliseconds. Root.
 
 Fails if a start takes longer than five seconds, or a snapshot makes anybody wait for more than 50 ms;
-for the latter, the machine must be quiet otherwise."""
+for the latter, the machine must be quiet otherwise.
+
+    big-store.py [--build DIR] [--keys N] [PART...]
+
+Parts: nothing, snapshots, snapshot_under_load, restarts, all_at_once, catch_up_by_log, replacement."""
 
 import contextlib
 import json
@@ -80,11 +84,16 @@ class Big:
         try:
             body()
         finally:
-            found = [(s, p.stop()) for s, p in pulses]
-        for store, (n, longest, long_ones) in found:
-            self.say("%s: longest wait at %s" % (what, store.name), "%.1f ms" % longest, limit, longest)
-            if longest > 10:
-                print("    of %d: %s" % (n, ", ".join("%.0f ms at %.1f s" % (took, at) for at, took in long_ones[:12])))
+            for store, pulse in pulses:
+                self.show_waits(what, store, pulse, limit)
+
+    def show_waits(self, what, store, pulse, limit):
+        n, longest, long_ones = pulse.stop()
+        self.say("%s: longest wait at %s" % (what, store.name), "%.1f ms" % longest, limit, longest)
+        if long_ones:
+            long_ones.sort(key=lambda wait: -wait[1])
+            print("    %d of %d over 10 ms: %s" % (len(long_ones), n, ", ".join(
+                "%.0f ms at %.1f s" % (took, at) for at, took in long_ones[:10])))
 
     def change(self):
         self.puts += 1
@@ -123,15 +132,12 @@ class Big:
         for number in range(ROUNDS):
             store = leader if number % 2 == 0 else self.lab.follower()
             self.change()
-            took = []
-            self.pauses("a snapshot is taken", [store], lambda s=store, t=took: (self.backup(s), t.append(0)))
-        begun = now()
+            self.pauses("a snapshot is taken", [store], lambda s=store: self.backup(s))
         self.change()
         took = self.backup(leader)
         self.say("a snapshot takes", "%.1f s" % took)
         newest = max(snapshots_of(leader), key=os.path.getmtime)
         self.say("a snapshot on disk", "%.0f MiB" % (os.path.getsize(newest) / 2**20))
-        return begun
 
     def snapshot_under_load(self):
         leader = self.lab.leader()
@@ -146,6 +152,13 @@ class Big:
         self.pauses("a snapshot is taken among writes", [leader], body, None)
 
     def restarts(self):
+        """With a log that is nearly as long as it may become."""
+        self.backup(self.lab.leader())
+        for store in self.lab.stores:
+            if store is not self.lab.leader():
+                self.backup(store)
+        self.tool("kv-load", "fill", 256, 0, "%dx100" % (self.n_keys // 2), *self.targets())
+        self.memory("with a long log")
         for store in (self.lab.follower(), self.lab.leader()):
             store.kill()
             self.change_by_others(store)
@@ -157,7 +170,7 @@ class Big:
             pulse = Pulse(self.lab, store)
             self.say("%s has all" % store.name, "%.2f s" % (took + self.wait_for_change(store)))
             time.sleep(2)
-            self.say("longest wait since then", "%.1f ms" % pulse.stop()[1])
+            self.show_waits("it has just started", store, pulse, PAUSE_MAX)
             self.lab.wait_ready()
 
     def change_by_others(self, away):
@@ -207,28 +220,22 @@ class Big:
             self.wait_for_change(store, 120)
             self.say("an empty member has all", "%.1f s" % (now() - begun))
             time.sleep(5)  # the store that was replaced, if there was one, is released by and by
-            n, longest, long_ones = pulse.stop()
-            self.say("a snapshot is installed: longest wait at %s" % store.name, "%.1f ms" % longest, PAUSE_MAX,
-                     longest)
-            if longest > 10:
-                print("    of %d: %s" % (n, ", ".join("%.0f ms at %.1f s" % (took, at) for at, took in long_ones[:12])))
+            self.show_waits("a snapshot is installed", store, pulse, PAUSE_MAX)
 
         self.pauses("a snapshot is sent", [leader], body)
 
-    def measure(self):
-        self.memory("empty")
+    def nothing(self):
+        stores = [self.lab.leader(), self.lab.follower()]
+        self.pauses("nothing happens", stores, lambda: time.sleep(QUIET_SECONDS), None)
+
+    def measure(self, names):
         self.load()
         self.memory("loaded")
-        self.pauses("nothing happens", [self.lab.leader(), self.lab.follower()], lambda: time.sleep(QUIET_SECONDS), None)
-        self.snapshots()
-        self.memory("after snapshots")
-        self.snapshot_under_load()
-        self.restarts()
-        self.all_at_once()
-        self.memory("after a start")
-        self.catch_up_by_log()
-        self.replacement()
-        self.memory("after a replacement")
+        for part in (Big.nothing, Big.snapshots, Big.snapshot_under_load, Big.restarts, Big.all_at_once,
+                     Big.catch_up_by_log, Big.replacement):
+            if not names or part.__name__ in names:
+                part(self)
+                self.memory("then")
         print("all is met" if not self.missed else "not met: " + "; ".join(self.missed))
 
 
@@ -242,7 +249,7 @@ def main():
         big = Big(lab, options)
         try:
             lab.start()
-            big.measure()
+            big.measure(options.names)
             return 1 if big.missed else 0
         except Exception:
             lab.show_logs()
