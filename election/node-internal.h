@@ -319,7 +319,7 @@ void node_members_start(struct node *n);
 void node_members_changed(struct node *n);
 bool node_is_member(const struct node *n, node_id id);
 void node_members_tell(struct node *n, node_id to);
-void node_members_told(struct node *n, struct reader *r);
+void node_members_told(struct node *n, node_id from, struct reader *r);
 void node_members_seen(struct node *n, node_id id, uint64_t incarnation);
 void node_members_change(struct node *n, uint64_t request, const struct node_change *c);
 void node_members_ask(struct node *n, struct node_request *q);

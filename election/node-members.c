@@ -13,7 +13,10 @@
 #include "election/base/memory.h"
 #include "election/node-internal.h"
 
-enum { REASON_SIZE = 200 };
+enum {
+        REASON_SIZE = 200,
+        ASK_AFTER_ELECTIONS = 4, /* time-outs between two questions where all are */
+};
 
 /* What the leader says to a change. */
 enum verdict {
@@ -121,7 +124,7 @@ void node_members_tell(struct node *n, node_id to)
         node_send_end(n);
 }
 
-void node_members_told(struct node *n, struct reader *r)
+void node_members_told(struct node *n, node_id from, struct reader *r)
 {
         struct members told;
         uint64_t index = reader_get_u64(r);
@@ -130,6 +133,8 @@ void node_members_told(struct node *n, struct reader *r)
                 r->failed = true;
                 return;
         }
+        if (index < n->members.index)
+                node_members_tell(n, from); /* it asks, see ask_where_all_are() */
         if (index <= node_contacts(n)->index)
                 return;
         n->told = told;
@@ -462,10 +467,37 @@ static bool teach(const struct node *n, struct members *next)
         return false;
 }
 
+/*
+ * Who does not vote never looks for a leader, but may hold a list in which the one of now is missing. It
+ * tells its list to all; who has a newer one answers with that.
+ */
+static bool misses_leader(const struct node *n)
+{
+        return raft_leader(n->raft) == NODE_NOBODY && n->members.index != 0 &&
+               !raft_is_voter(raft_members(n->raft), n->config.self);
+}
+
+static void ask_where_all_are(struct node *n)
+{
+        const struct members *list = node_contacts(n);
+
+        if (!instant_reached(n->members_look_at, n->now))
+                return;
+        n->members_look_at = instant_after(n->now,
+                                           ASK_AFTER_ELECTIONS * n->config.election_timeout);
+        for (unsigned i = 0; i < list->n; i++)
+                if (list->list[i].id != n->config.self)
+                        node_members_tell(n, list->list[i].id);
+}
+
 void node_members_look(struct node *n)
 {
         struct members next = n->members;
 
+        if (misses_leader(n)) {
+                ask_where_all_are(n);
+                return;
+        }
         if (!raft_is_ready(n->raft) || n->members.n == 0 || n->members.index > n->index_applied ||
             !instant_reached(n->members_look_at, n->now))
                 return;
@@ -476,6 +508,8 @@ void node_members_look(struct node *n)
 
 struct instant node_members_deadline(const struct node *n)
 {
+        if (misses_leader(n))
+                return n->members_look_at;
         if (!raft_is_ready(n->raft) || n->members.index > n->index_applied)
                 return INSTANT_FOREVER;
         for (unsigned i = 0; i < n->members.n; i++) {

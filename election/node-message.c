@@ -191,7 +191,7 @@ void node_received(struct node *n, node_id from, const uint8_t *bytes, size_t si
                 got_report(n, from, &r);
                 break;
         case NODE_MESSAGE_MEMBERS:
-                node_members_told(n, &r);
+                node_members_told(n, from, &r);
                 break;
         case NODE_MESSAGE_CHANGE:
                 node_members_asked(n, from, &r);
