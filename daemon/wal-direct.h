@@ -1,7 +1,7 @@
 /*
  * Writing to the active segment past the page cache: a log is written once and not read again while
  * we live, and a synced write is a third faster without the cache's bookkeeping. Only whole blocks
- * can be written so; the last one, while it is not full, is written again with what follows.
+ * can be written so, and a batch is nothing else.
  */
 #pragma once
 
@@ -13,16 +13,15 @@
 struct wal_direct;
 
 /*
- * For writes that go on at @offset of the file @name, whose descriptor @fd is read for what stands
- * before it in the same block. NULL where the file system cannot do it: not an error.
+ * For writes that go on at @offset of the file @name, where a block begins. NULL where the file
+ * system cannot do it: not an error.
  */
-struct wal_direct *wal_direct_new(int dir_fd, const char *name, int fd, size_t offset);
+struct wal_direct *wal_direct_new(int dir_fd, const char *name, size_t offset);
 void wal_direct_free(struct wal_direct *d);
 DEFINE_CLEANUP(struct wal_direct *, wal_direct_free)
 
 /*
- * Writes and syncs @n bytes behind those before. Zeros follow up to the end of the block. Returns
- * 0; -EINVAL when nothing was written because it cannot be done this way; or another error, after
- * which nothing is known.
+ * Writes and syncs @n bytes, whole blocks, behind those before. Returns 0; -EINVAL when nothing was
+ * written because it cannot be done this way; or another error, after which nothing is known.
  */
 int wal_direct_write(struct wal_direct *d, const uint8_t *bytes, size_t n);

@@ -5,7 +5,12 @@
  * is a header of 40 bytes and a payload, filled up with zeros to a multiple of 8; integers are
  * little-endian. Records come in batches, which count as a whole or not at all:
  *
- *      DURABLE_MARK  then HARD_STATE, SNAPSHOT, TRUNCATE and ENTRY in any number  then BATCH_END
+ *      DURABLE_MARK  then HARD_STATE, SNAPSHOT, TRUNCATE and ENTRY in any number
+ *      then PADDING, where it is needed  then BATCH_END
+ *
+ * A batch begins and ends where a block of 4 KiB does, with the zeros of a PADDING before its end. So
+ * no block is written twice: torn, a second write would damage what the first one had promised. A
+ * batch of nothing else is a mark: it says that the one before it is durable.
  *
  * The first batch of a segment opens with copies of the state: HARD_STATE and, once there is one,
  * SNAPSHOT. With these, and the index in the segment's header, a log can be read from any segment
@@ -26,7 +31,9 @@
 #include "election/base/names.h"
 
 enum {
-        WAL_FORMAT_VERSION = 2, /* 1 had no snapshots and no generation; it is read, too */
+        /* 1 had no snapshots and no generation, 2 no padding; they are read, too. */
+        WAL_FORMAT_VERSION = 3,
+        WAL_BLOCK_BYTES = 4096, /* what any device takes without reading before */
         WAL_HEADER_BYTES = 4096, /* of a segment */
         WAL_RECORD_BYTES = 40, /* of a record's header */
         WAL_PAYLOAD_MAX = 4 << 20, /* of a record */
@@ -41,6 +48,7 @@ enum wal_record_type {
         WAL_SNAPSHOT, /* term, index, flags; payload: index and term of the one before, or zeros */
         WAL_BATCH_END, /* term = sequence number of the batch's first record, index = their count */
         WAL_DURABLE_MARK, /* index = the last sequence number known to be durable */
+        WAL_PADDING, /* zeros, so that the batch ends where a block does */
 };
 
 /* Flags of a SNAPSHOT. */

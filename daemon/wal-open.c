@@ -27,7 +27,7 @@
 
 enum {
         SEGMENT_DIGITS = 16,
-        ROOM_MIN = 64 << 10, /* for votes, leases and their end, for a while */
+        ROOM_MIN = 1 << 20, /* for votes, leases and their end, for a while: a block each */
         FILE_BYTES_MAX = 256 << 20, /* larger than any segment: not one of ours */
 };
 

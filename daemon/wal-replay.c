@@ -6,10 +6,6 @@
 
 #include "election/base/memory.h"
 
-enum {
-        RECORDS_OF_MARK = 2, /* DURABLE_MARK and BATCH_END, and nothing between */
-};
-
 static const uint64_t INDEX_MAX = UINT64_MAX / 2; /* no log lives that long */
 
 /* A segment that is being read. */
@@ -262,11 +258,19 @@ static const char *apply(struct wal_replay *replay, const struct wal_record *rec
         case WAL_SNAPSHOT:
                 return apply_snapshot(replay, record);
         case WAL_DURABLE_MARK:
+        case WAL_PADDING:
         case WAL_BATCH_END:
                 return NULL;
         default:
                 return "a record has an unknown type";
         }
+}
+
+/* A batch of nothing else is a mark alone. */
+static bool says_nothing_new(const struct wal_record *record)
+{
+        return record->type == WAL_DURABLE_MARK || record->type == WAL_PADDING ||
+               record->type == WAL_BATCH_END;
 }
 
 /* Carries out the whole batch that find_batch() found to end at @end. */
@@ -276,6 +280,7 @@ static int apply_batch(struct wal_replay *replay, const struct segment *s, size_
         struct wal_base base = replay->base;
         uint64_t seq_first = replay->seq_next;
         struct wal_record record;
+        bool is_mark = true;
         const char *what;
 
         for (size_t at = replay->end; at < end; at += wal_record_size(record.n)) {
@@ -284,12 +289,13 @@ static int apply_batch(struct wal_replay *replay, const struct segment *s, size_
                 what = apply(replay, &record);
                 if (what)
                         return damaged(ret_damage, at, what);
+                is_mark &= says_nothing_new(&record);
                 /* A copy was true before the batch, only it may not have been known here. */
                 if (record.type == WAL_SNAPSHOT && (record.flags & WAL_SNAPSHOT_COPY))
                         base = replay->base;
                 replay->seq_next = record.seq + 1;
         }
-        replay->is_marked = replay->seq_next - seq_first == RECORDS_OF_MARK;
+        replay->is_marked = is_mark;
         replay->batch_begin = replay->end;
         replay->batch_seq = seq_first;
         replay->batch_base = base;

@@ -19,17 +19,23 @@
 
 enum {
         PREPARE_STEP_BYTES = 512 << 10, /* laid out between two batches: some milliseconds */
-        BATCH_FRAME_BYTES = 2 * WAL_RECORD_BYTES, /* DURABLE_MARK and BATCH_END */
+        /* DURABLE_MARK, BATCH_END, and at most so much padding */
+        BATCH_FRAME_BYTES = 2 * WAL_RECORD_BYTES + WAL_BLOCK_BYTES + WAL_RECORD_BYTES,
         SNAPSHOT_BYTES = WAL_RECORD_BYTES + WAL_SNAPSHOT_BYTES,
         SEGMENT_FRAME_BYTES = WAL_HEADER_BYTES + BATCH_FRAME_BYTES + WAL_RECORD_BYTES +
                               SNAPSHOT_BYTES,
-        BLOCK_BYTES = 4096,
         SEGMENTS_KEPT_MAX = 2, /* that nobody needs: to be the next ones */
 };
 
 void wal_segment_name(uint64_t number, char *ret)
 {
         (void)snprintf(ret, WAL_NAME_SIZE, "wal-%016" PRIx64, number); /* always fits */
+}
+
+/* @n_bytes, up to where a block ends. */
+static size_t whole_blocks(size_t n_bytes)
+{
+        return (n_bytes + WAL_BLOCK_BYTES - 1) / WAL_BLOCK_BYTES * WAL_BLOCK_BYTES;
 }
 
 void wal_put_record(struct wal *w, const struct wal_record *record)
@@ -48,8 +54,25 @@ static void put_batch_begin(struct wal *w)
         wal_put_record(w, &(struct wal_record){ .type = WAL_DURABLE_MARK, .index = w->seq - 1 });
 }
 
-static void put_batch_end(struct wal *w)
+/* What is promised stands in blocks of its own: see wal-format.h. */
+static void put_padding(struct wal *w, size_t offset)
 {
+        static const uint8_t zeros[WAL_BLOCK_BYTES + WAL_RECORD_BYTES];
+        size_t end = offset + w->out.n + WAL_RECORD_BYTES; /* with the BATCH_END that follows */
+        size_t n = whole_blocks(end) - end;
+
+        if (n == 0)
+                return;
+        if (n < WAL_RECORD_BYTES)
+                n += WAL_BLOCK_BYTES;
+        wal_put_record(w, &(struct wal_record){
+                                  .type = WAL_PADDING, .bytes = zeros, .n = n - WAL_RECORD_BYTES });
+}
+
+/* The batch was begun for @offset of its segment. */
+static void put_batch_end(struct wal *w, size_t offset)
+{
+        put_padding(w, offset);
         wal_put_record(w, &(struct wal_record){ .type = WAL_BATCH_END,
                                                 .term = w->batch_seq,
                                                 .index = w->seq - w->batch_seq });
@@ -307,7 +330,7 @@ int wal_lay_out_spare(struct wal *w, size_t n_bytes)
 {
         int r;
 
-        n_bytes = (n_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES;
+        n_bytes = whole_blocks(n_bytes);
         if (w->spare_fd < 0 && wal_extents_unneeded(&w->extents, &w->base) > 0) {
                 r = drop_oldest(w);
                 if (r < 0)
@@ -327,8 +350,8 @@ int wal_lay_out_spare(struct wal *w, size_t n_bytes)
 
 void wal_cut_file(int fd, uint64_t end)
 {
-        /* Whole blocks, so that nothing that was promised is written again. */
-        if (ftruncate(fd, (off_t)((end + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES)) < 0)
+        /* An older version's last batch may end within a block, which is not written again. */
+        if (ftruncate(fd, (off_t)whole_blocks(end)) < 0)
                 return;
 }
 
@@ -342,7 +365,7 @@ int wal_segment_commit(struct wal *w, uint64_t previous_end)
         char name[WAL_NAME_SIZE];
         int r;
 
-        put_batch_end(w);
+        put_batch_end(w, 0);
         assert(w->spare_fd >= 0 && w->out.n <= w->spare_bytes);
         r = write_all(w->spare_fd, w->out.bytes, w->out.n, 0);
         if (r < 0)
@@ -380,7 +403,7 @@ static int write_synced(struct wal *w)
 
         if (w->direct_number != w->number) {
                 wal_segment_name(w->number, name);
-                w->direct = wal_direct_new(w->dir_fd, name, w->fd, w->offset);
+                w->direct = wal_direct_new(w->dir_fd, name, w->offset);
                 w->direct_number = w->number;
         }
         if (w->direct)
@@ -402,7 +425,7 @@ static int write_in_place(struct wal *w, const struct wal_batch *batches, size_t
         put_batch_begin(w);
         for (size_t i = 0; i < n; i++)
                 put_batch(w, &batches[i]);
-        put_batch_end(w);
+        put_batch_end(w, w->offset);
         r = write_synced(w);
         if (r == 0)
                 w->offset += w->out.n;

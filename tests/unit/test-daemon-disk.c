@@ -24,6 +24,7 @@
 
 enum {
         WAIT_MSEC = 10000,
+        SEGMENT_BYTES = 128 << 10, /* some thirty short batches */
 };
 
 /* The disk under the log. */
@@ -60,7 +61,7 @@ struct fixture {
 static int start(struct fixture *f, struct wal_recovered *ret)
 {
         struct wal_options options = { .identity = { .cluster_id = 1, .node = 1 },
-                                       .segment_bytes = WAL_SEGMENT_BYTES_MIN };
+                                       .segment_bytes = SEGMENT_BYTES };
         struct wal_complaint complaint;
         struct wal *w;
         int r;
@@ -239,10 +240,10 @@ static bool is_marked(void *userdata)
 {
         struct fixture *f = userdata;
         char path[SCRATCH_PATH_SIZE + 32];
-        uint8_t bytes[WAL_SEGMENT_BYTES_MIN];
+        uint8_t bytes[SEGMENT_BYTES];
         struct wal_segment_header header;
         struct wal_record record;
-        unsigned type[2] = { 0 };
+        unsigned type[3] = { 0 };
         FILE *file;
         size_t n;
 
@@ -256,9 +257,10 @@ static bool is_marked(void *userdata)
              wal_record_parse(header.salt, bytes + at, n - at, &record);
              at += wal_record_size(record.n)) {
                 type[0] = type[1];
-                type[1] = record.type;
+                type[1] = type[2];
+                type[2] = record.type;
         }
-        return type[0] == WAL_DURABLE_MARK && type[1] == WAL_BATCH_END;
+        return type[0] == WAL_DURABLE_MARK && type[1] == WAL_PADDING && type[2] == WAL_BATCH_END;
 }
 
 static void idle_disk_marks_its_last_write(void **state)
@@ -312,7 +314,7 @@ static void full_disk_is_waited_out(void **state)
         unsigned n = 0;
 
         disk_stop(TAKE_PTR(f->d));
-        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=64k") < 0)
+        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=512k") < 0)
                 skip();
         if (start(f, &recovered) == 0) {
                 wal_recovered_done(&recovered);
@@ -341,7 +343,7 @@ static void full_disk_does_not_hinder_the_end(void **state)
         unsigned n = 0;
 
         disk_stop(TAKE_PTR(f->d));
-        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=64k") < 0)
+        if (mount("tmpfs", f->dir, "tmpfs", 0, "size=512k") < 0)
                 skip();
         if (start(f, &recovered) == 0) {
                 wal_recovered_done(&recovered);
