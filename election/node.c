@@ -346,6 +346,23 @@ static void look_at_raft(struct node *n)
                                &(struct raft_event){ .type = RAFT_EVENT_TIMEOUT, .now = n->now });
 }
 
+/*
+ * Nobody knows whose disk has room. Leadership goes round, not back and forth between two that have
+ * none; and the next time in other steps, because one that it came by may be gone.
+ */
+static node_id next_to_lead(const struct node *n)
+{
+        const struct raft_members *members = &raft_membership(n->raft)->members;
+        usec_t attempt = n->now.usec / HAND_OVER_AGAIN_AFTER;
+        unsigned self = 0;
+
+        if (members->n_voters < 2)
+                return NODE_NOBODY;
+        while (self < members->n_voters && members->voters[self] != n->config.self)
+                self++;
+        return members->voters[(self + 1 + attempt % (members->n_voters - 1)) % members->n_voters];
+}
+
 /* Whoever cannot write lets somebody else lead. */
 static void look_at_space(struct node *n)
 {
@@ -354,7 +371,7 @@ static void look_at_space(struct node *n)
         n->hand_over_at = instant_after(n->now, HAND_OVER_AGAIN_AFTER);
         node_feed_raft(n, &(struct raft_event){ .type = RAFT_EVENT_TRANSFER,
                                                 .now = n->now,
-                                                .target = NODE_NOBODY });
+                                                .target = next_to_lead(n) });
 }
 
 /*
