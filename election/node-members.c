@@ -107,21 +107,25 @@ bool node_is_member(const struct node *n, node_id id)
         return members_by_id(&n->members, id) != NULL;
 }
 
+static void send_list(struct node *n, node_id to, uint64_t index)
+{
+        struct buffer *b = node_send(n, to, NODE_MESSAGE_MEMBERS);
+
+        buffer_put_u64(b, index);
+        members_encode(&n->members, b);
+        node_send_end(n);
+}
+
 /*
  * A member that was away while the list changed knows the addresses of those who may have left, and
  * the leader is perhaps none of them. Who is still there tells it where the others are; what counts
- * is only what the log says.
+ * is only what the log says. A list that is not committed may be undone, and would be taken for the
+ * newest one for ever.
  */
 void node_members_tell(struct node *n, node_id to)
 {
-        struct buffer *b;
-
-        if (n->members.index == 0)
-                return;
-        b = node_send(n, to, NODE_MESSAGE_MEMBERS);
-        buffer_put_u64(b, n->members.index);
-        members_encode(&n->members, b);
-        node_send_end(n);
+        if (n->members.index != 0 && n->members.index <= n->index_applied)
+                send_list(n, to, n->members.index);
 }
 
 void node_members_told(struct node *n, node_id from, struct reader *r)
@@ -469,7 +473,7 @@ static bool teach(const struct node *n, struct members *next)
 
 /*
  * Who does not vote never looks for a leader, but may hold a list in which the one of now is missing. It
- * tells its list to all; who has a newer one answers with that.
+ * sends that as if it were of no age to all, and who has one that is committed answers with it.
  */
 static bool misses_leader(const struct node *n)
 {
@@ -487,7 +491,7 @@ static void ask_where_all_are(struct node *n)
                                            ASK_AFTER_ELECTIONS * n->config.election_timeout);
         for (unsigned i = 0; i < list->n; i++)
                 if (list->list[i].id != n->config.self)
-                        node_members_tell(n, list->list[i].id);
+                        send_list(n, list->list[i].id, 0);
 }
 
 void node_members_look(struct node *n)
