@@ -68,6 +68,7 @@ static struct {
         int rename_dir;
         struct active active; /* all that the last commit of a segment has made of it */
         off_t end_spare; /* of the last write to the next one */
+        bool refuses_direct; /* as some file systems do */
         unsigned n_direct, n_cached; /* writes to the active one */
 } machine;
 
@@ -172,6 +173,11 @@ static bool is_active(int fd)
                st.st_ino == machine.active.ino;
 }
 
+static bool is_direct(int fd)
+{
+        return fcntl(fd, F_GETFL) & O_DIRECT;
+}
+
 /* No block that holds what was synced is ever written again. */
 static void check_block_is_new(int fd, size_t n, off_t offset)
 {
@@ -184,7 +190,7 @@ static void check_block_is_new(int fd, size_t n, off_t offset)
         assert_int_equal(offset % WAL_BLOCK_BYTES, 0);
         assert_true(offset >= active->end);
         active->end_written = offset + (off_t)n;
-        if (fcntl(fd, F_GETFL) & O_DIRECT)
+        if (is_direct(fd))
                 machine.n_direct++;
         else
                 machine.n_cached++;
@@ -211,6 +217,10 @@ ssize_t pwrite(int fd, const void *bytes, size_t n, off_t offset)
 
         if (is_lost())
                 return -1;
+        if (machine.refuses_direct && is_direct(fd)) {
+                errno = EINVAL;
+                return -1;
+        }
         check_block_is_new(fd, n, offset);
         if (machine.is_recording) {
                 assert_true(machine.n_pending < PENDING_MAX);
@@ -284,6 +294,7 @@ static void machine_starts(void)
         machine.n_calls_left = 0;
         machine.rename_from[0] = '\0';
         machine.active = (struct active){ 0 };
+        machine.refuses_direct = false;
         machine.n_direct = machine.n_cached = 0;
 }
 
@@ -291,6 +302,7 @@ static void machine_starts(void)
 struct fixture {
         char dir[SCRATCH_PATH_SIZE];
         char copy[SCRATCH_PATH_SIZE];
+        char on_disk[SCRATCH_PATH_SIZE]; /* empty: not made */
         struct wal *w;
         struct wal_recovered recovered;
         struct wal_complaint complaint;
@@ -314,6 +326,8 @@ static int teardown(void **state)
         wal_recovered_done(&f->recovered);
         scratch_remove(f->dir);
         scratch_remove(f->copy);
+        if (f->on_disk[0])
+                scratch_remove(f->on_disk);
         free(f);
         return 0;
 }
@@ -1210,7 +1224,6 @@ static void write_all_lengths(struct fixture *f, const char *dir)
         uint64_t index = 0;
         size_t n;
 
-        machine_starts();
         memset(text, 'x', (300 << 10) - 1);
         assert_int_equal(open_in(f, dir, SMALL), 0);
         /* Around a block's end eight by eight, so that also no room is left for a padding. */
@@ -1235,13 +1248,14 @@ static void write_all_lengths(struct fixture *f, const char *dir)
 static void block_of_what_was_acknowledged_is_never_written_again(void **state)
 {
         struct fixture *f = *state;
-        char dir[] = "/var/tmp/failoverd-test-XXXXXX";
 
+        machine.refuses_direct = true;
         write_all_lengths(f, f->dir);
-        assert_non_null(mkdtemp(dir)); /* most likely on a disk, where f->dir may be none */
-        write_all_lengths(f, dir);
-        wal_close(TAKE_PTR(f->w));
-        scratch_remove(dir);
+        assert_int_equal(machine.n_direct, 0);
+        machine_starts();
+        (void)snprintf(f->on_disk, sizeof(f->on_disk), "/var/tmp/failoverd-test-XXXXXX");
+        assert_non_null(mkdtemp(f->on_disk)); /* f->dir may be where nothing is written directly */
+        write_all_lengths(f, f->on_disk);
 }
 
 static void failed_sync_poisons_the_log(void **state)
