@@ -324,6 +324,7 @@ static int teardown(void **state)
         machine_starts();
         wal_close(f->w);
         wal_recovered_done(&f->recovered);
+        (void)umount2(f->dir, MNT_DETACH); /* what a test that failed has left */
         scratch_remove(f->dir);
         scratch_remove(f->copy);
         if (f->on_disk[0])
