@@ -34,7 +34,8 @@ static void follow_snapshot(struct sim *s, struct machine *m, const struct disk_
         }
         for (size_t i = 0; i < n; i++)
                 free(d->entries[i].bytes);
-        memmove(d->entries, d->entries + n, (d->n_entries - n) * sizeof(*d->entries));
+        if (n > 0)
+                memmove(d->entries, d->entries + n, (d->n_entries - n) * sizeof(*d->entries));
         d->n_entries -= n;
         d->base = r->index;
         d->base_term = r->term;
