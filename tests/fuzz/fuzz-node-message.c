@@ -184,6 +184,7 @@ static void step(struct story *s, struct node_event *event)
         for (size_t i = 0; i < effects.n; i++)
                 carry_out(s, &effects.list[i]);
         require(node_members(s->node)->n <= MEMBERS_MAX);
+        require(node_contacts(s->node)->n <= MEMBERS_MAX);
 }
 
 static void feed(struct story *s, struct node_event event)
@@ -375,6 +376,34 @@ static void answer(struct story *s)
         receive(s, from, &b);
 }
 
+/* One of three, one of three of which it alone votes, or one that joins. */
+static struct members founders(uint8_t how)
+{
+        struct members members = { .id_last = 3 };
+
+        for (node_id id = 1; how % 3 != 2 && id <= 3; id++) {
+                struct member m = { .id = id, .name = { 'n', (char)('0' + id) } };
+
+                m.kind = how % 3 == 1 && id > 1 ? MEMBER_OBSERVER : MEMBER_FULL;
+                m.peer = m.api = (struct endpoint){ .address.family = AF_INET, .port = id };
+                (void)members_add(&members, &m); /* there is room */
+        }
+        return members;
+}
+
+/* Who is in the cluster, as another member says. */
+static void list_of_another(struct story *s)
+{
+        node_id from = get_member(s);
+        const struct members list = founders(reader_get_u8(&s->in));
+        struct buffer b = { 0 };
+
+        buffer_put_u8(&b, NODE_MESSAGE_MEMBERS);
+        buffer_put_u64(&b, near(s, node_contacts(s->node)->index));
+        members_encode(&list, &b);
+        receive(s, from, &b);
+}
+
 /* Commands that another member passes on. */
 static void propose(struct story *s)
 {
@@ -498,8 +527,8 @@ static void time_out(struct story *s)
 }
 
 static void (*const turns[])(struct story *s) = {
-        time_out, append,   append_reply, vote,   timeout_now,  answer,   propose,
-        snapshot, time_out, any_message,  client, surroundings, time_out,
+        time_out, append,   append_reply, vote,   timeout_now,  answer,          propose,
+        snapshot, time_out, any_message,  client, surroundings, list_of_another,
 };
 
 /* Its beginning. */
@@ -523,21 +552,6 @@ static void configure_service(struct story *s, size_t i)
         c->is_for_all = i == 1;
         for (node_id id = 1; i == 0 && id <= 2; id++)
                 c->failover.members[c->failover.n_members++] = id;
-}
-
-/* One of three, one of three of which it alone votes, or one that joins. */
-static struct members founders(uint8_t how)
-{
-        struct members members = { .id_last = 3 };
-
-        for (node_id id = 1; how % 3 != 2 && id <= 3; id++) {
-                struct member m = { .id = id, .name = { 'n', (char)('0' + id) } };
-
-                m.kind = how % 3 == 1 && id > 1 ? MEMBER_OBSERVER : MEMBER_FULL;
-                m.peer = m.api = (struct endpoint){ .address.family = AF_INET, .port = id };
-                (void)members_add(&members, &m); /* there is room */
-        }
-        return members;
 }
 
 static void begin(struct story *s, uint8_t how)
