@@ -10,6 +10,7 @@ $(BUILD)/bench/%: $(BUILD)/tests/bench/%.o $(BUILD)/tests/bench/connection.o
 
 .PHONY: bench-store
 bench-store: all $(BENCH_TOOLS)
+	$(Q)tests/lib/deps.sh etcd-server
 	$(Q)python3 tests/bench/bench-store.py --build $(BUILD) $(BENCH)
 
 # A million keys: memory, starts, and pauses of the loop while snapshots are taken and sent.

@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs, by Debian's own package manager, what building and testing need and this machine lacks.
+# Installs, by Debian's own package manager, what building and testing need and this machine lacks;
+# also the packages that are named.
 set -eu
 
 packages="gcc make pkg-config clang clang-format libclang-rt-14-dev valgrind python3
 libevent-dev libmnl-dev libcurl4-openssl-dev libjansson-dev libconfuse-dev libpq-dev libsystemd-dev
 uthash-dev libcmocka-dev patch iproute2 nftables procps util-linux postgresql postgresql-client
-curl etcd-client python3-etcd patroni"
+curl etcd-client python3-etcd patroni $*"
 
 missing=
 for package in $packages; do
