@@ -68,8 +68,25 @@ struct engine {
 
 /* Lets one event happen at the time that it is now. Not while effects are carried out. */
 void engine_feed(struct engine *e, struct node_event *event);
-/* Calls engine_do_later() in the next turn of the loop. */
+/* What waits until effects are carried out is done in the next turn of the loop. */
 void engine_come_later(struct engine *e);
+
+/* engine-requests.c */
+
+/* Gives the answer to whoever waits for it. */
+void engine_answered(struct engine *e, const struct node_effect *effect);
+void engine_requests_done(struct engine *e);
+
+/* engine-start.c */
+
+/* A number below 2^63 that nobody can guess. */
+uint64_t engine_random(void);
+/* Takes the log, or makes one, and reads the snapshot that it goes on from. */
+int engine_log_open(struct engine *e);
+/* Makes the node from what was read, and from what the hands still hold. */
+int engine_node_start(struct engine *e, const struct node_adopted *adopted, size_t n_adopted);
+/* Releases what was read at the start. */
+void engine_start_forget(struct engine *e);
 
 /* engine-members.c */
 

@@ -7,13 +7,9 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <inttypes.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/stat.h>
-#include <uthash.h>
 
 #include "daemon/api.h"
 #include "daemon/clock.h"
@@ -26,36 +22,14 @@
 #include "daemon/wal.h"
 #include "election/describe.h"
 
-/* Clients wait two seconds at most: an answer within them, and more than an election takes. */
-#define REQUEST_TIMEOUT_MIN (1200 * USEC_PER_MSEC)
-#define REQUEST_TIMEOUT_MAX (1900 * USEC_PER_MSEC)
-#define REPORT_INTERVAL_MIN (200 * USEC_PER_MSEC)
 #define CLIENTS_FEW 4
 #define TURN_MAX (2 * USEC_PER_MSEC)
 #define TIMER_MAX (10 * USEC_PER_SEC)
-
-/* Somebody who waits for an answer of the core. */
-struct waiter {
-        uint64_t request;
-        engine_answer *answer;
-        void *userdata;
-        UT_hash_handle hh;
-};
 
 static void stop(struct engine *e, int exit_status)
 {
         e->exit_status = exit_status;
         (void)event_base_loopbreak(e->base); /* fails only without a loop */
-}
-
-static uint64_t random_number(void)
-{
-        uint64_t number;
-
-        /* Cannot fail or be short for so few bytes once the machine has booted. */
-        if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-                abort();
-        return number >> 1; /* a JSON integer is signed */
 }
 
 /* Effects. */
@@ -92,18 +66,6 @@ static void persist(struct engine *e, const struct raft_persist *p)
                 (void)log_error(r, "cannot write the log, ending without promising anything more");
                 stop(e, EXIT_FAILURE);
         }
-}
-
-static void answer(struct engine *e, const struct node_effect *effect)
-{
-        struct waiter *w;
-
-        HASH_FIND(hh, e->waiters, &effect->request, sizeof(effect->request), w);
-        if (!w)
-                return;
-        HASH_DEL(e->waiters, w);
-        w->answer(w->userdata, effect);
-        free(w);
 }
 
 static int priority_of(const struct node_note *note)
@@ -173,7 +135,7 @@ static void carry_out(struct engine *e, const struct node_effect *effect)
                 (void)peers_send(e->peers, effect->to, effect->bytes, effect->n);
                 break;
         case NODE_ANSWERED:
-                answer(e, effect);
+                engine_answered(e, effect);
                 break;
         case NODE_HOLD:
         case NODE_LET_GO:
@@ -427,127 +389,6 @@ static void on_terminate(evutil_socket_t fd, short what, void *userdata)
 
 /* The core, once the executor has said what it holds. */
 
-static void configure_service(const struct conf *conf, const struct conf_service *s,
-                              struct node_service_config *ret)
-{
-        struct failover_config *f = &ret->failover;
-
-        *ret = (struct node_service_config){
-                .ttl = s->ttl,
-                .renew = s->renew,
-                .chain = lease_chain_of(s->ttl, s->demote_soft, s->demote_hard),
-                .is_for_all = !s->has_member_list,
-        };
-        for (size_t i = 0; s->has_member_list && i < s->n_members; i++)
-                (void)strncpy(ret->holders[ret->n_holders++],
-                              conf_member_by_id(conf, s->members[i])->name, NAME_SIZE - 1);
-        (void)strncpy(ret->name, s->name, sizeof(ret->name) - 1);
-        *f = (struct failover_config){
-                .self = conf->self,
-                .n_members = (unsigned)s->n_members,
-                .has_database = s->postgres != NULL,
-                .has_address = s->n_vips > 0,
-                .automatic = s->mode == CONF_AUTOMATIC,
-                .crash_restart = s->on_crash == CONF_CRASH_RESTART,
-                .max_loss = s->max_loss,
-                .priority = s->priority,
-                .ttl = s->ttl,
-                .report_interval = s->renew > REPORT_INTERVAL_MIN ? s->renew : REPORT_INTERVAL_MIN,
-                .demote_soft = s->demote_soft,
-                .demote_hard = s->demote_hard,
-        };
-        memcpy(f->members, s->members, sizeof(f->members));
-}
-
-static int durable_of(struct engine *e, struct raft_entry **ret_entries, struct raft_durable *ret)
-{
-        size_t n;
-        const struct wal_entry *from = wal_recovered_behind(&e->recovered, e->loaded_id.index, &n);
-        struct raft_entry *entries = calloc(n ? n : 1, sizeof(*entries));
-
-        if (!entries)
-                return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-                entries[i] = (struct raft_entry){ .index = from[i].index,
-                                                  .term = from[i].term,
-                                                  .type = from[i].type,
-                                                  .bytes = from[i].bytes,
-                                                  .n = from[i].n };
-        *ret_entries = entries;
-        *ret = (struct raft_durable){ .term = e->recovered.term,
-                                      .vote = e->recovered.vote,
-                                      .entries = entries,
-                                      .n_entries = n,
-                                      .snapshot_index = e->loaded_id.index,
-                                      .snapshot_term = e->loaded_id.term };
-        if (e->loaded) /* it was verified when it was read */
-                (void)snapshot_membership(snapshot_reader_head(e->loaded), &ret->membership);
-        return 0;
-}
-
-/* Another node's data under our name would be two members with one vote. */
-static int check_name(const struct engine *e)
-{
-        const struct member *m = members_by_id(node_members(e->node), e->recovered.identity.node);
-
-        if (!m || strcmp(m->name, e->conf->node.name) == 0)
-                return 0;
-        return log_error(-EINVAL,
-                         "%s is the data directory of member \"%s\", and this node is \"%s\"",
-                         e->dir, m->name, e->conf->node.name);
-}
-
-static usec_t request_timeout(const struct conf_cluster *cluster)
-{
-        usec_t timeout = REQUEST_TIMEOUT_MIN + 2 * cluster->election_timeout;
-
-        return timeout < REQUEST_TIMEOUT_MAX ? timeout : REQUEST_TIMEOUT_MAX;
-}
-
-static int start_node(struct engine *e, const struct node_adopted *adopted, size_t n_adopted)
-{
-        const struct conf *conf = e->conf;
-        _cleanup_(freep)
-        struct node_service_config *services = calloc(conf->n_services ? conf->n_services : 1,
-                                                      sizeof(*services));
-        _cleanup_(freep)
-        struct raft_entry *entries = NULL;
-        struct raft_durable durable;
-        struct node_config config = { .self = e->recovered.identity.node,
-                                      .cluster_id = e->recovered.identity.cluster_id,
-                                      .disk_incarnation = e->recovered.incarnation,
-                                      .incarnation = e->incarnation,
-                                      .seed = random_number(),
-                                      .heartbeat = conf->cluster.heartbeat,
-                                      .election_timeout = conf->cluster.election_timeout,
-                                      .request_timeout = request_timeout(&conf->cluster),
-                                      .snapshot_bytes = conf->node.snapshot_size,
-                                      .snapshot_age = conf->node.snapshot_age,
-                                      .pre_vote = true,
-                                      .services = services,
-                                      .n_services = conf->n_services };
-        struct store *store;
-        int r;
-
-        if (!services)
-                return -ENOMEM;
-        r = engine_members_found(e, &config.members);
-        if (r == 0)
-                r = durable_of(e, &entries, &durable);
-        if (r < 0)
-                return r;
-        for (size_t i = 0; i < conf->n_services; i++)
-                configure_service(conf, conf->services[i], &services[i]);
-        e->cluster_id = config.cluster_id;
-        e->now = clock_now();
-        store = e->loaded ? snapshot_reader_take(e->loaded, e->now) : NULL;
-        e->node = node_new(&config, &durable, store, adopted, n_adopted, e->now);
-        r = check_name(e);
-        if (r == 0)
-                engine_members_follow(e);
-        return r;
-}
-
 /* Without us in the list we are no member any more, and go by what the configuration says. */
 static void name_ourselves(const struct engine *e, struct peers_config *ret)
 {
@@ -570,21 +411,12 @@ static int start_peers(struct engine *e)
                                        .self = e->recovered.identity.node,
                                        .incarnation = e->recovered.incarnation,
                                        .connect_timeout = 2 * e->conf->cluster.election_timeout,
-                                       .seed = random_number() };
+                                       .seed = engine_random() };
         const struct peers_callbacks callbacks = { on_received, on_peers_event, e };
 
         config.n_members = engine_members_peers(e, config.members);
         name_ourselves(e, &config);
         return peers_new(e->base, &config, &callbacks, &e->peers);
-}
-
-/* What was read at the start has been taken over. */
-static void forget_start(struct engine *e)
-{
-        snapshot_reader_free(TAKE_PTR(e->loaded));
-        wal_recovered_done(&e->recovered);
-        e->recovered = (struct wal_recovered){ 0 };
-        (void)malloc_trim(0); /* it was as much as the log and the store */
 }
 
 /* The executor's first message: from here on the node takes part. */
@@ -597,10 +429,10 @@ static void on_hello(struct engine *e, json_t *message)
         for (size_t i = 0; i < n; i++)
                 log_info("service %s: the hands still hold lease %" PRIu64,
                          e->conf->services[adopted[i].service]->name, adopted[i].epoch);
-        r = start_node(e, adopted, n);
+        r = engine_node_start(e, adopted, n);
         if (r == 0)
                 r = start_peers(e);
-        forget_start(e);
+        engine_start_forget(e);
         if (r < 0) {
                 (void)log_error(r, "cannot listen for the other members");
                 stop(e, EXIT_FAILURE);
@@ -641,163 +473,7 @@ static void on_link_closed(struct link *l, int r, void *userdata)
         stop(e, r < 0 ? EXIT_FAILURE : EXIT_SUCCESS);
 }
 
-/* Requests of the API. */
-
-static struct waiter *wait_for(struct engine *e, engine_answer *answer_cb, void *userdata)
-{
-        struct waiter *w;
-
-        if (HASH_COUNT(e->waiters) >= ENGINE_REQUESTS_MAX)
-                return NULL;
-        w = calloc(1, sizeof(*w));
-        if (!w)
-                return NULL;
-        w->request = ++e->n_requests;
-        w->answer = answer_cb;
-        w->userdata = userdata;
-        HASH_ADD(hh, e->waiters, request, sizeof(w->request), w);
-        return w;
-}
-
-uint64_t engine_write(struct engine *e, const struct store_key_command *key,
-                      engine_answer *answer_cb, void *userdata)
-{
-        struct waiter *w = wait_for(e, answer_cb, userdata);
-        uint64_t request = w ? w->request : 0;
-
-        if (w)
-                engine_feed(e, &(struct node_event){
-                                       .type = NODE_WRITE, .request = request, .key = key });
-        return request;
-}
-
-uint64_t engine_read(struct engine *e, engine_answer *answer_cb, void *userdata)
-{
-        struct waiter *w = wait_for(e, answer_cb, userdata);
-        uint64_t request = w ? w->request : 0;
-
-        if (w)
-                engine_feed(e, &(struct node_event){ .type = NODE_READ, .request = request });
-        return request;
-}
-
-uint64_t engine_change(struct engine *e, const struct node_change *change, engine_answer *answer_cb,
-                       void *userdata)
-{
-        struct waiter *w = wait_for(e, answer_cb, userdata);
-        uint64_t request = w ? w->request : 0;
-
-        if (w)
-                engine_feed(e, &(struct node_event){
-                                       .type = NODE_CHANGE, .request = request, .change = change });
-        return request;
-}
-
-uint64_t engine_order(struct engine *e, const struct engine_order *order, engine_answer *answer_cb,
-                      void *userdata)
-{
-        struct waiter *w = wait_for(e, answer_cb, userdata);
-        uint64_t request = w ? w->request : 0;
-
-        if (w)
-                engine_feed(e, &(struct node_event){ .type = NODE_ORDER,
-                                                     .request = request,
-                                                     .order = order->order,
-                                                     .service = order->service,
-                                                     .target = order->target,
-                                                     .bootstrap = order->bootstrap });
-        return request;
-}
-
-void engine_forget(struct engine *e, uint64_t request)
-{
-        struct waiter *w;
-
-        HASH_FIND(hh, e->waiters, &request, sizeof(request), w);
-        if (!w)
-                return;
-        HASH_DEL(e->waiters, w);
-        free(w);
-        engine_feed(e, &(struct node_event){ .type = NODE_FORGET, .request = request });
-}
-
-const struct conf *engine_conf(const struct engine *e)
-{
-        return e->conf;
-}
-
-struct event_base *engine_base(const struct engine *e)
-{
-        return e->base;
-}
-
-struct node *engine_node(const struct engine *e)
-{
-        return e->node;
-}
-
-uint64_t engine_incarnation(const struct engine *e)
-{
-        return e->incarnation;
-}
-
-uint64_t engine_cluster_id(const struct engine *e)
-{
-        return e->cluster_id;
-}
-
-bool engine_is_connected(const struct engine *e, node_id id)
-{
-        struct peers_status status;
-
-        if (id == e->conf->self)
-                return true;
-        return e->peers && peers_status(e->peers, id, &status) && status.is_up;
-}
-
 /* Start and end. */
-
-/* A log says itself whose it is; only a new one is told. */
-static int open_wal(struct engine *e, struct wal **ret)
-{
-        struct wal_options options = { .identity = { .cluster_id = e->conf->cluster_id } };
-        struct wal_complaint complaint = { 0 };
-        int r;
-
-        r = wal_open(e->dir, &options, ret, &e->recovered, &complaint);
-        if (r == -ENOENT) {
-                options.identity.node = e->conf->self;
-                r = wal_open(e->dir, &options, ret, &e->recovered, &complaint);
-        }
-        if (r < 0)
-                return log_error(r, "cannot use the log in %s: %s", e->dir, complaint.text);
-        return 0;
-}
-
-static int open_log(struct engine *e)
-{
-        struct wal *w;
-        int r;
-
-        (void)snprintf(e->dir, sizeof(e->dir), "%s/raft", e->conf->node.data_dir);
-        if (mkdir(e->dir, 0700) < 0 && errno != EEXIST)
-                return log_error(-errno, "cannot create %s", e->dir);
-        r = open_wal(e, &w);
-        if (r < 0)
-                return r;
-        if (e->recovered.bytes_cut > 0)
-                log_info("an unfinished last write of %" PRIu64 " bytes was cut off the log",
-                         e->recovered.bytes_cut);
-        r = engine_snapshots_load(e, w);
-        if (r < 0) {
-                wal_close(w);
-                return r;
-        }
-        r = disk_start(w, &e->disk);
-        if (r < 0)
-                return log_error(r, "cannot start the disk thread");
-        return engine_snapshots_start(e);
-}
 
 static int name_things(struct engine *e)
 {
@@ -831,7 +507,7 @@ static int start(struct engine *e)
         static const struct link_events link_events = { on_message, on_link_closed };
         int fd, r;
 
-        e->incarnation = random_number();
+        e->incarnation = engine_random();
         e->base = new_base();
         if (!e->base)
                 return -ENOMEM;
@@ -848,7 +524,7 @@ static int start(struct engine *e)
         r = name_things(e);
         if (r < 0)
                 return r;
-        r = open_log(e);
+        r = engine_log_open(e);
         if (r < 0)
                 return r;
         e->disk_event = event_new(e->base, disk_fd(e->disk), EV_READ | EV_PERSIST, on_disk, e);
@@ -862,12 +538,7 @@ static int start(struct engine *e)
 
 static void done(struct engine *e)
 {
-        struct waiter *w, *next;
-
-        HASH_ITER(hh, e->waiters, w, next) {
-                HASH_DEL(e->waiters, w);
-                free(w);
-        }
+        engine_requests_done(e);
         api_free(e->api);
         peers_free(e->peers);
         link_free(e->link);
