@@ -140,6 +140,7 @@ help:
 	@echo 'make isolation    twenty cut-off primaries (root)'
 	@echo 'make e2e-store    three stores under 200 rounds of kill -9 (root)'
 	@echo 'make e2e-clients  etcdctl, python-etcd and curl on three stores (root)'
+	@echo 'make e2e-disk     full, failing and rotten disks under three stores (root)'
 	@echo 'make e2e-patroni  a real Patroni pair on three stores (root)'
 	@echo 'make bench        outages and idle cost (root)'
 	@echo 'make bench-store  the store beside etcd 3.4 in one run (root)'
