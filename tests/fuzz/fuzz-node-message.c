@@ -29,6 +29,8 @@ struct story {
         struct reader in;
         struct instant now;
         unsigned n_steps;
+        uint64_t round; /* of the appends that it sent last */
+        uint64_t durable_index, durable_term; /* of what it began with */
         uint64_t n_requests;
         struct node_event follow[FOLLOW_MAX];
         size_t n_follow;
@@ -82,7 +84,7 @@ static void check_persist(const struct story *s, const struct raft_persist *p)
 }
 
 /* Another member reads what is sent to it. */
-static void check_message(const struct node_effect *e)
+static void check_message(struct story *s, const struct node_effect *e)
 {
         struct raft_entry entries[RAFT_APPEND_ENTRIES_MAX];
         struct raft_message m;
@@ -90,8 +92,11 @@ static void check_message(const struct node_effect *e)
 
         require(e->to >= 1 && e->to <= MEMBERS_MAX && e->to != SELF);
         require(e->n >= 1 && e->n <= NODE_MESSAGE_BYTES_MAX && e->bytes[0] < NODE_MESSAGES);
-        if (reader_get_u8(&r) == NODE_MESSAGE_RAFT)
-                require(raft_message_decode(&r, entries, &m) && reader_done(&r) && m.to == e->to);
+        if (reader_get_u8(&r) != NODE_MESSAGE_RAFT)
+                return;
+        require(raft_message_decode(&r, entries, &m) && reader_done(&r) && m.to == e->to);
+        if (m.type == RAFT_APPEND)
+                s->round = m.round;
 }
 
 static void take_snapshot(struct story *s, const struct node_effect *e)
@@ -149,7 +154,7 @@ static void carry_out(struct story *s, const struct node_effect *e)
                                                 .generation = e->persist.generation });
                 break;
         case NODE_SEND:
-                check_message(e);
+                check_message(s, e);
                 break;
         case NODE_HOLD:
                 follow(s, &(struct node_event){ .type = NODE_HANDS_ACK,
@@ -269,6 +274,8 @@ static uint64_t term_at(const struct story *s, uint64_t index)
 {
         const struct raft_entry *e = raft_entry_at(raft(s), index);
 
+        if (index == s->durable_index)
+                return s->durable_term;
         return e ? e->term : 0;
 }
 
@@ -316,9 +323,10 @@ static void append_reply(struct story *s)
 
         m.quiet = false;
         m.log_index = near(s, raft_index_last(raft(s)));
-        m.round = reader_get_u8(&s->in);
+        m.round = near(s, s->round);
         if (!m.granted && !m.transfer) {
                 m.hint_index = near(s, m.log_index);
+                m.hint_index = m.hint_index > m.log_index ? 0 : m.hint_index;
                 m.hint_term = m.hint_index ? near(s, m.term) : 0;
         }
         receive_raft(s, &m);
@@ -369,7 +377,9 @@ static void answer(struct story *s)
                 number = s->node->snapshots.index;
         buffer_put_u8(&b, type);
         buffer_put_u64(&b, near(s, number));
-        if (type == NODE_MESSAGE_SNAPSHOT_REPLY || type == NODE_MESSAGE_CHANGE_DECIDED)
+        if (type == NODE_MESSAGE_SNAPSHOT_REPLY)
+                buffer_put_u64(&b, near(s, s->node->snapshots.term));
+        if (type == NODE_MESSAGE_CHANGE_DECIDED)
                 buffer_put_u64(&b, near(s, raft_term(raft(s))));
         part = get_part(s);
         buffer_put(&b, part.bytes, part.n);
@@ -419,6 +429,51 @@ static void propose(struct story *s)
                 buffer_put_blob(&b, part.bytes, part.n);
         }
         receive(s, from, &b);
+}
+
+/* Leases that another member takes for over: asked about, or as an entry of the log. */
+static void expiries(struct story *s)
+{
+        static char *const names[] = { "service0", "service1", "/a", "/x", "/b", "/t" };
+        uint8_t what = reader_get_u8(&s->in);
+        struct store_expiry list[4];
+        struct store_command c = { .type = STORE_EXPIRE, .expiries = list, .n = 1 + what % 4 };
+        struct raft_message m = { .type = RAFT_APPEND,
+                                  .from = get_member(s),
+                                  .to = SELF,
+                                  .term = raft_term(raft(s)),
+                                  .log_index = raft_index_last(raft(s)) };
+        struct raft_entry entry = { .index = m.log_index + 1, .term = m.term };
+        struct buffer b = { 0 };
+
+        buffer_put_u8(&b, NODE_MESSAGE_ATTEST);
+        buffer_put_u64(&b, what);
+        buffer_put_u32(&b, (uint32_t)c.n);
+        for (size_t i = 0; i < c.n; i++) {
+                list[i].kind = reader_get_u8(&s->in) & 1;
+                list[i].name = names[reader_get_u8(&s->in) % 6];
+                list[i].epoch = list[i].kind == STORE_LEASE_MASTER ? near(s, m.log_index) : 0;
+                list[i].renewed = near(s, m.log_index);
+                buffer_put_u8(&b, (uint8_t)list[i].kind);
+                buffer_put_string(&b, list[i].name);
+                buffer_put_u64(&b, list[i].epoch);
+                buffer_put_u64(&b, list[i].renewed);
+        }
+        if (what & 128) {
+                receive(s, m.from, &b);
+                return;
+        }
+        buffer_clear(&b);
+        store_command_encode(&c, &b);
+        entry.type = RAFT_ENTRY_COMMAND;
+        entry.bytes = b.bytes;
+        entry.n = b.n;
+        m.log_term = term_at(s, m.log_index);
+        m.entries = &entry;
+        m.n_entries = 1;
+        if (m.term > 0)
+                receive_raft(s, &m);
+        buffer_done(&b);
 }
 
 /* A snapshot with a store that was made of commands, and any list of members. */
@@ -528,7 +583,7 @@ static void time_out(struct story *s)
 
 static void (*const turns[])(struct story *s) = {
         time_out, append,   append_reply, vote,   timeout_now,  answer,          propose,
-        snapshot, time_out, any_message,  client, surroundings, list_of_another,
+        snapshot, expiries, any_message,  client, surroundings, list_of_another,
 };
 
 /* Its beginning. */
@@ -554,6 +609,27 @@ static void configure_service(struct story *s, size_t i)
                 c->failover.members[c->failover.n_members++] = id;
 }
 
+/* What an earlier process left: a snapshot, and nothing behind it. */
+static void begin_with_snapshot(struct story *s, const struct node_config *config)
+{
+        struct raft_durable durable = { .term = 2, .snapshot_index = 5, .snapshot_term = 1 };
+        struct snapshot_head head = { .index = 5, .term = 1 };
+        struct store *store = store_new();
+        struct buffer b = { 0 };
+
+        durable.membership.members = members_for_raft(&config->members);
+        raft_members_encode(&durable.membership.members, &b);
+        members_encode(&config->members, &b);
+        head.members = b.bytes;
+        head.n_members = b.n;
+        require(snapshot_write(&head, store, into_buffer, &s->snapshot) == 0);
+        require(snapshot_membership(&head, &durable.membership));
+        s->durable_index = head.index;
+        s->durable_term = head.term;
+        s->node = node_new(config, &durable, store, NULL, 0, s->now);
+        buffer_done(&b);
+}
+
 static void begin(struct story *s, uint8_t how)
 {
         const struct node_config config = {
@@ -575,7 +651,11 @@ static void begin(struct story *s, uint8_t how)
         for (size_t i = 0; i < SERVICES; i++)
                 configure_service(s, i);
         s->now = (struct instant){ 1000 * USEC_PER_SEC };
-        s->node = node_new(&config, &(struct raft_durable){ 0 }, NULL, NULL, 0, s->now);
+        if (how & 32 && config.members.n > 0) {
+                begin_with_snapshot(s, &config);
+        } else {
+                s->node = node_new(&config, &(struct raft_durable){ 0 }, NULL, NULL, 0, s->now);
+        }
         feed(s, (struct node_event){ .type = NODE_TIMEOUT });
 }
 
