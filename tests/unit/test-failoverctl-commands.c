@@ -20,13 +20,17 @@
 
 enum { WORDS_MAX = 12, ROW_SIZE = 512 };
 
-/* Parses "who-is-master -o json x" with the program's name in front; complaints are dropped. */
+/*
+ * Parses "who-is-master -o json x" with the program's name in front; complaints are dropped. What is
+ * parsed points into the words until the next line.
+ */
 static int parse(const char *line, struct ctl_options *o, const struct ctl_command **command)
 {
-        static char copy[256];
-        char *argv[WORDS_MAX + 2] = { (char *)"failoverctl" };
+        static char copy[256], *argv[WORDS_MAX + 2];
         int argc = 1;
 
+        memset(argv, 0, sizeof(argv));
+        argv[0] = (char *)"failoverctl";
         (void)snprintf(copy, sizeof(copy), "%s", line);
         for (char *word = strtok(copy, " "); word; word = strtok(NULL, " "))
                 argv[argc++] = word;
