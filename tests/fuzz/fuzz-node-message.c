@@ -35,7 +35,7 @@ struct story {
         struct node_event follow[FOLLOW_MAX];
         size_t n_follow;
         struct buffer snapshot; /* that was taken last */
-        struct buffer built; /* another one, that is received */
+        struct buffer built; /* what a message has, where a jump back must find it */
         uint8_t *received; /* message that a step reads */
         struct node_database_status status;
         char words[512];
@@ -463,17 +463,17 @@ static void expiries(struct story *s)
                 receive(s, m.from, &b);
                 return;
         }
-        buffer_clear(&b);
-        store_command_encode(&c, &b);
+        buffer_done(&b);
+        buffer_clear(&s->built);
+        store_command_encode(&c, &s->built);
         entry.type = RAFT_ENTRY_COMMAND;
-        entry.bytes = b.bytes;
-        entry.n = b.n;
+        entry.bytes = s->built.bytes;
+        entry.n = s->built.n;
         m.log_term = term_at(s, m.log_index);
         m.entries = &entry;
         m.n_entries = 1;
         if (m.term > 0)
                 receive_raft(s, &m);
-        buffer_done(&b);
 }
 
 /* A snapshot with a store that was made of commands, and any list of members. */
